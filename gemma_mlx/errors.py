@@ -1,0 +1,25 @@
+"""The errors that a user can cause, and nothing else.
+
+Each message is one line: the value, the limit, the next step. The command line prints it without a traceback and
+exits with 1. Anything that is not a `GemmaError` is a bug of ours and keeps its traceback.
+"""
+
+
+class GemmaError(Exception):
+    """A fault that the user can mend: wrong input, missing file, too little memory."""
+
+
+class ConfigError(GemmaError):
+    """A `config.json` that is missing, malformed or of a model that is not supported."""
+
+
+class CheckpointError(GemmaError):
+    """Weights that are missing, truncated, wrongly shaped or wrongly named."""
+
+
+class InputError(GemmaError):
+    """An attachment or prompt that cannot be read or placed."""
+
+
+class ContextError(GemmaError):
+    """More tokens than the context, the window or the rollback slack allows."""

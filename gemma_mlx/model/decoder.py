@@ -1,0 +1,94 @@
+"""The decoder stack: embeddings in, hidden states out.
+
+Knows layers and caches: not tokens' text, images or sampling. `hidden` and `logits` are separate calls, because logits
+of every position cost 1 MiB a token on the 12B. Source: transformers `modeling_gemma4_unified`.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from gemma_mlx.config import TextConfig
+from gemma_mlx.model.attention import Attention
+from gemma_mlx.model.cache import Caches
+from gemma_mlx.model.masks import Block, Mask, piece_masks
+
+
+@partial(mx.compile, shapeless=True)
+def geglu(gate: mx.array, up: mx.array) -> mx.array:
+    """GELU (tanh form) of the gate, times the other branch."""
+    return nn.gelu_approx(gate) * up
+
+
+@partial(mx.compile, shapeless=True)
+def softcap(logits: mx.array, cap: mx.array) -> mx.array:
+    """Squeeze logits smoothly into (-cap, cap)."""
+    return mx.tanh(logits / cap) * cap
+
+
+class MLP(nn.Module):
+    """Gated feed-forward: down(gelu(gate(x)) · up(x))."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.down_proj(geglu(self.gate_proj(x), self.up_proj(x)))
+
+
+class DecoderLayer(nn.Module):
+    """Four norms around attention and feed-forward, and a scalar on the output."""
+
+    def __init__(self, config: TextConfig, attention: nn.Module) -> None:
+        super().__init__()
+        self.self_attn = attention
+        self.mlp = MLP(config)
+        self.input_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.pre_feedforward_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.post_feedforward_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.layer_scalar = mx.ones((1,))
+
+    def __call__(self, x: mx.array, memory: object, mask: Mask) -> mx.array:
+        """(1, L, hidden) → (1, L, hidden); `memory` is what this layer's attention reads and extends."""
+        x = x + self.post_attention_layernorm(self.self_attn(self.input_layernorm(x), memory, mask))
+        x = x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
+        return x * self.layer_scalar
+
+
+class Decoder(nn.Module):
+    """The language model: scaled token embedding, layers, final norm, tied head."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = [DecoderLayer(config, Attention(config, layer)) for layer in config.layers]
+        self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.embed_scale = config.hidden_size**0.5
+        self._cap = None if config.final_logit_softcapping is None else mx.array(config.final_logit_softcapping)
+
+    def embed(self, ids: mx.array) -> mx.array:
+        """Token ids (1, L) → (1, L, hidden), times √hidden in the precision that the checkpoint stores."""
+        return self.embed_tokens(ids) * self.embed_scale
+
+    def __call__(self, embeddings: mx.array, caches: Caches, blocks: Sequence[Block] = ()) -> mx.array:
+        """Embeddings (1, L, hidden) at the caches' position → hidden states after the final norm, (1, L, hidden).
+
+        `blocks`: [start, end) of images inside the piece, whole ones only. The caches grow by L positions.
+        """
+        masks = piece_masks(embeddings.shape[1], caches.offset, self.config.sliding_window, blocks)
+        x = embeddings
+        for layer, attention, cache in zip(self.layers, self.config.layers, caches.layers, strict=True):
+            x = layer(x, cache, masks.sliding if attention.is_sliding else masks.full)
+        return self.norm(x)
+
+    def logits(self, hidden: mx.array) -> mx.array:
+        """Hidden states (1, L, hidden) → logits (1, L, vocab), softcapped."""
+        logits = self.embed_tokens.as_linear(hidden)
+        return logits if self._cap is None else softcap(logits, self._cap.astype(logits.dtype))
