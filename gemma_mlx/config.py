@@ -343,7 +343,7 @@ def _full_layer_overrides(raw: Mapping[str, Any], types: tuple[str, ...], where:
         full_layers = {index for index, kind in enumerate(types) if kind == FULL}
         values = [entries.get(index, {}) for index in sorted(full_layers)]
         if set(entries) - full_layers or any(entry != values[0] for entry in values):
-            raise ConfigError(f"{where}: per_layer_config must give all full-attention layers the same widths, only them")
+            raise ConfigError(f"{where}: per_layer_config must give the same widths to all full layers and only them")
         return {key: int(value) for key, value in values[0].items()}
     overrides = {"head_dim": int(raw.get("global_head_dim") or 512)}
     heads = raw.get("num_global_key_value_heads")

@@ -173,9 +173,8 @@ class Caches:
 
     def snapshot(self) -> Snapshot:
         """A point to come back to. Copies the sliding layers' rows now, so that appends go on in place."""
-        copies = {
-            index: _copies(layer) for index, layer in enumerate(self.layers) if layer.window is not None and layer.offset
-        }
+        sliding = [index for index, layer in enumerate(self.layers) if layer.window is not None and layer.offset]
+        copies = {index: _copies(self.layers[index]) for index in sliding}
         mx.eval(copies)  # a lazy slice would hold the whole buffer and force every later append to copy it
         return Snapshot(self.offset, self._branches[-1][0], copies)
 
@@ -220,7 +219,9 @@ class Caches:
     def load(cls, path: Path, config: TextConfig) -> "Caches":
         """Read what `save` wrote. Raises `CheckpointError` if it does not fit the configuration."""
         try:
-            arrays, metadata = mx.load(str(path), return_metadata=True)
+            loaded = mx.load(str(path), return_metadata=True)
+            assert isinstance(loaded, tuple)
+            arrays, metadata = loaded
             caches = cls(config, int(metadata["slack"]))
             caches._fill(arrays, int(metadata["offset"]))
         except (RuntimeError, KeyError, ValueError) as fault:

@@ -1,0 +1,87 @@
+"""What a model directory holds, read from safetensors headers alone.
+
+Every fault that a download or a copy can cause is found here, before a weight is read: truncated files, headers that
+lie about offsets, missing shards, an index that names absent tensors, duplicates. Knows files and headers: not what
+the tensors mean. Source: the safetensors format (8 bytes of header length, JSON header, tensors back to back).
+"""
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gemma_mlx.config import read_json
+from gemma_mlx.errors import CheckpointError
+
+ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U32": 4, "U8": 1}
+_AGAIN = "download or copy it again"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor's place and shape; `dtype` as safetensors spells it."""
+
+    name: str
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+
+def read_tensors(directory: Path) -> dict[str, Tensor]:
+    """All tensors of a directory by their published name. Raises `CheckpointError` for missing or damaged files."""
+    index = directory / "model.safetensors.index.json"
+    if not index.exists():
+        return read_header(directory / "model.safetensors")
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{index} has no weight_map: {_AGAIN}")
+    tensors: dict[str, Tensor] = {}
+    for shard in sorted(set(weight_map.values())):
+        found = read_header(directory / shard)
+        if twice := found.keys() & tensors.keys():
+            raise CheckpointError(f"{directory / shard} repeats {min(twice)} of another shard: {_AGAIN}")
+        tensors |= found
+    if absent := weight_map.keys() - tensors.keys():
+        raise CheckpointError(f"{index} names {min(absent)}, which is in no shard: {_AGAIN}")
+    return tensors
+
+
+def read_header(path: Path) -> dict[str, Tensor]:
+    """The tensors of one safetensors file. Raises `CheckpointError` if its header and its size do not agree."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            prefix = file.read(8)
+            length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
+            header = file.read(length) if 8 + length <= size else b""
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist: the directory is not a complete model, {_AGAIN}") from None
+    except OSError as fault:
+        raise CheckpointError(f"{path} cannot be read ({fault.strerror}): check its permissions") from None
+    if not header:
+        raise CheckpointError(f"{path} is truncated: {size} bytes, its header alone needs more, {_AGAIN}")
+    try:
+        entries = json.loads(header)
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise CheckpointError(f"{path} is no safetensors file (its header is not JSON): {_AGAIN}") from None
+    if not isinstance(entries, dict):
+        raise CheckpointError(f"{path} is no safetensors file (its header is no object): {_AGAIN}")
+    entries.pop("__metadata__", None)
+    body = size - 8 - length
+    return {name: _tensor(path, name, entry, body) for name, entry in entries.items()}
+
+
+def _tensor(path: Path, name: str, entry: dict[str, Any], body: int) -> Tensor:
+    try:
+        dtype, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+        expected = math.prod(shape) * ITEM_BYTES[dtype]
+    except (KeyError, TypeError, ValueError):
+        raise CheckpointError(f"{path}: the header entry of {name} is malformed: {_AGAIN}") from None
+    if end > body:
+        raise CheckpointError(f"{path} is truncated: {name} ends at byte {end}, the file holds {body}, {_AGAIN}")
+    if start < 0 or end - start != expected:
+        raise CheckpointError(f"{path}: {name} {shape} of {dtype} needs {expected} bytes, has {end - start}: {_AGAIN}")
+    return Tensor(name, path, dtype, shape, expected)

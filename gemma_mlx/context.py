@@ -1,0 +1,137 @@
+"""A conversation's caches and what each of their positions holds.
+
+`read(prompt)` is the only way forward: it keeps what the caches share with the prompt, goes back exactly where they
+differ and reads the rest in pieces. So a warm conversation equals a cold one by construction. Knows prompts as
+positions: not messages, turns or text.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+import mlx.core as mx
+
+from gemma_mlx.errors import ContextError
+from gemma_mlx.generation.events import Token
+from gemma_mlx.generation.loop import DecodeOptions, decode
+from gemma_mlx.inputs.prompt import Prompt, Segment
+from gemma_mlx.model.cache import Caches, Snapshot
+from gemma_mlx.model.gemma import GemmaModel
+from gemma_mlx.stream import EmbeddingStream
+
+Key = int | tuple[str, int]  # what a position holds: a token id, or the row of a medium known by its content
+
+
+@dataclass(frozen=True)
+class Read:
+    """What `Context.read` did: the last position's hidden state (1, 1, hidden), positions kept and read."""
+
+    hidden: mx.array | None
+    cached: int
+    read: int
+
+
+class Context:
+    """Caches of one conversation, at most `limit` positions long."""
+
+    def __init__(self, model: GemmaModel, limit: int) -> None:
+        self.model, self.limit = model, limit
+        self.caches = Caches(model.config.text_config)
+        self.keys: list[Key] = []
+        self._snapshot: Snapshot | None = None
+
+    def read(self, prompt: Prompt, stop: int | None = None, interrupted: Callable[[], bool] = lambda: False) -> Read:
+        """Make the caches hold positions 0 … stop - 1 of `prompt` (default: all), in pieces.
+
+        `interrupted` is asked between pieces; a read that it ends leaves a shorter, consistent prefix and no hidden
+        state. The last position is always read anew, so that its hidden state is known. Raises `ContextError` if the
+        whole prompt is longer than the limit.
+        """
+        if prompt.n_tokens > self.limit:
+            raise ContextError(
+                f"the prompt is {prompt.n_tokens} tokens long, the context holds {self.limit}: shorten it, "
+                "attach less, or raise --context"
+            )
+        wanted = keys_of(prompt.segments)[:stop]
+        shared = max(0, min(_common(self.keys, wanted), len(wanted) - 1))
+        start = self._go_back(_block_start(prompt.segments, shared))
+        hidden: mx.array | None = None
+        for piece in EmbeddingStream(self.model, prompt.segments, start, len(wanted)).pieces():
+            if interrupted():
+                hidden = None
+                break
+            with self._consistent():
+                self.keys += wanted[len(self.keys) : len(self.keys) + piece.length]
+                hidden = self.model(piece.embeddings, self.caches, piece.blocks)[:, -1:]
+                mx.eval(hidden, self.caches.arrays)  # one piece's scratch at a time, not the whole prompt's
+            mx.clear_cache()
+        return Read(hidden, start, len(self.keys) - start)
+
+    def decode(self, hidden: mx.array, options: DecodeOptions) -> Generator[Token]:
+        """Generate after a `read`; what was yielded when the caller stops is what the caches hold."""
+        with self._consistent():
+            for token in decode(self.model, hidden, self.caches, options):
+                self.keys.append(token.id)
+                yield token
+
+    def mark(self) -> None:
+        """Remember this position as the one to come back to beyond the slack; it replaces the last mark."""
+        self._snapshot = self.caches.snapshot()
+
+    def _go_back(self, position: int) -> int:
+        """Cut the caches to `position`, or to the nearest point before it that can be restored. Returns where."""
+        snapshot = self._snapshot
+        if len(self.keys) - position <= self.caches.trimmable:
+            self.caches.trim(len(self.keys) - position)
+        elif snapshot is not None and snapshot.offset <= position and self.caches.can_restore(snapshot):
+            self.caches.restore(snapshot)
+        else:
+            self.caches, self._snapshot = Caches(self.model.config.text_config), None
+        del self.keys[self.caches.offset :]
+        return self.caches.offset
+
+    def _consistent(self) -> "_Consistent":
+        return _Consistent(self)
+
+
+class _Consistent:
+    """Whatever ends the block, caches and keys end at the same position."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *fault: object) -> None:
+        context = self.context
+        context.caches.realign()
+        del context.keys[context.caches.offset :]
+        context.caches.trim(context.caches.offset - len(context.keys))
+
+
+def keys_of(segments: tuple[Segment, ...]) -> list[Key]:
+    """What each position of the segments holds."""
+    keys: list[Key] = []
+    for segment in segments:
+        if segment.features is None:
+            keys += segment.ids.tolist()
+        else:
+            keys += [(segment.digest, row) for row in range(len(segment.ids))]
+    return keys
+
+
+def _common(held: list[Key], wanted: list[Key]) -> int:
+    """Length of the common prefix."""
+    for position, (a, b) in enumerate(zip(held, wanted, strict=False)):
+        if a != b:
+            return position
+    return min(len(held), len(wanted))
+
+
+def _block_start(segments: tuple[Segment, ...], position: int) -> int:
+    """`position`, or the start of the image that it lies inside: images are read whole."""
+    at = 0
+    for segment in segments:
+        if at < position < at + len(segment.ids) and segment.kind in ("image", "video"):
+            return at
+        at += len(segment.ids)
+    return position

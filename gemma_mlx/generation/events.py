@@ -1,0 +1,59 @@
+"""What generation yields: tokens inside, text and an end outside. Values only."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Channel = Literal["answer", "thought"]
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Token:
+    """One generated id; `logprob` (natural log, after suppression, before sampling filters) only if asked for."""
+
+    id: int
+    logprob: float | None = None
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """New text, whole characters only. `thought` is what the model thinks before it answers."""
+
+    text: str
+    channel: Channel = "answer"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Counts of tokens. `cached_tokens`: prompt tokens that were already read when the reply was asked for."""
+
+    prompt_tokens: int = 0
+    image_tokens: int = 0
+    audio_tokens: int = 0
+    video_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds and tokens per second. `ttft_s`: from asking for the reply to its first token."""
+
+    ttft_s: float = 0.0
+    prefill_tok_s: float = 0.0
+    decode_tok_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end of a reply. `tokens`: generated ids without the stop token; `thinking` None without a thought."""
+
+    reason: FinishReason
+    text: str
+    thinking: str | None = None
+    tokens: tuple[int, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    timing: Timing = field(default_factory=Timing)
+
+
+Event = TextDelta | Finished

@@ -1,0 +1,266 @@
+"""Messages -> token ids in segments, with the pixels and samples that belong to them.
+
+The chat template turns messages into one string in which every medium is a placeholder; placeholders are expanded as
+the published processor does, in the turn they came in, and the text between control tokens is tokenized in one piece,
+so the ids are those of the whole expanded string. What a person writes never becomes a control token: each character
+that could start one is marked before the template sees it, and the marks are removed before tokenizing.
+Nothing here knows embeddings, caches or the context limit.
+Source: transformers' `Gemma4UnifiedProcessor` and the published chat template.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+
+from gemma_mlx.config import ModelConfig
+from gemma_mlx.errors import CheckpointError, InputError
+from gemma_mlx.inputs.image import patches
+from gemma_mlx.inputs.message import Audio, Image, Message, Part, Text, Video
+from gemma_mlx.inputs.template import ChatTemplate
+from gemma_mlx.inputs.tokenizer import Tokenizer
+from gemma_mlx.inputs.video import timestamp
+
+Kind = Literal["text", "image", "audio", "video"]
+ROLES = ("system", "user", "assistant")
+_PLACEHOLDERS: Mapping[str, Kind] = {"<|image|>": "image", "<|audio|>": "audio", "<|video|>": "video"}
+_PRIVATE_USE = range(0xF0000, 0x10FFFE)
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """A run of tokens of one kind. An image, a video frame or an audio block is one segment of soft tokens."""
+
+    kind: Kind
+    ids: np.ndarray  # int32 (n,)
+    features: np.ndarray | None = None  # image, video: uint8 (n, 6912); audio: float32 (n, 640)
+    positions: np.ndarray | None = None  # image, video: int32 (n, 2), (x, y)
+    digest: str = ""  # of features and positions; empty for text
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """What the model reads, in order."""
+
+    segments: tuple[Segment, ...]
+
+    @property
+    def ids(self) -> list[int]:
+        """Every token id, soft tokens as their placeholder's id."""
+        return [token for segment in self.segments for token in segment.ids.tolist()]
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(len(segment.ids) for segment in self.segments)
+
+    def count(self, kind: Kind) -> int:
+        """Tokens in segments of one kind: for media their soft tokens, without begin and end."""
+        return sum(len(segment.ids) for segment in self.segments if segment.kind == kind)
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Soft tokens between their begin and end token, and the text in front of them."""
+
+    before: str
+    begin: int
+    soft: Segment
+    end: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Slot:
+    """What one placeholder of the template expands to."""
+
+    kind: Kind
+    name: str
+    blocks: tuple[_Block, ...]
+
+
+class PromptBuilder:
+    """Builds prompts for one checkpoint. Keeps no state between calls."""
+
+    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate, config: ModelConfig) -> None:
+        """Raises `CheckpointError` if the tokenizer and `config.json` disagree about a media token."""
+        _check_ids(tokenizer, config)
+        self._tokenizer = tokenizer
+        self._template = template
+        self._config = config
+        literals = sorted(tokenizer.specials, key=len, reverse=True)
+        self._control = re.compile(f"({'|'.join(map(re.escape, literals))})")
+        self._heads = re.compile(f"[{re.escape(''.join({literal[0] for literal in literals}))}]")
+
+    def build(
+        self, messages: Sequence[Message], *, enable_thinking: bool = False, add_generation_prompt: bool = True
+    ) -> Prompt:
+        """Render, expand and tokenize.
+
+        Raises `InputError` if the template refuses the messages or drops a medium, if the model cannot take a
+        medium, or if a medium has other than as many feature rows as placeholders.
+        """
+        mark = _unused_character(messages)
+        slots = [[self._slots(part) for part in message.parts] for message in messages]
+        rendered = self._template.render(
+            [self._template_message(message, slots[index], mark) for index, message in enumerate(messages)],
+            enable_thinking=enable_thinking,
+            add_generation_prompt=add_generation_prompt,
+        )
+        remaining = chain.from_iterable(chain.from_iterable(slots))
+        assembly = _Assembly(self._tokenizer)
+        for index, piece in enumerate(self._control.split(rendered)):
+            if index % 2 == 0:
+                assembly.add_text(piece.replace(mark, ""))
+            elif piece in _PLACEHOLDERS:
+                assembly.add_slot(_expected(remaining, _PLACEHOLDERS[piece], piece))
+            else:
+                assembly.add_token(self._tokenizer.specials[piece])
+        for left_over in remaining:
+            raise InputError(f"{left_over.name}: the chat template has no place for it, put it in a user message")
+        return Prompt(assembly.segments())
+
+    def _template_message(self, message: Message, slots: list[tuple[_Slot, ...]], mark: str) -> dict[str, Any]:
+        if message.role not in ROLES:
+            raise InputError(f"a message has the role {message.role!r}: it must be one of {', '.join(ROLES)}")
+
+        def marked(text: str) -> str:
+            return self._heads.sub(lambda head: head[0] + mark, text)
+
+        entries: list[dict[str, str]] = []
+        for part, part_slots in zip(message.parts, slots, strict=True):
+            if isinstance(part, Text):
+                entries.append({"type": "text", "text": marked(part.text)})
+            entries.extend({"type": slot.kind} for slot in part_slots)
+        # As a list, the template ends each text of a system turn in a space; as a string, it does not.
+        only_text = all(isinstance(part, Text) for part in message.parts)
+        rendered: dict[str, Any] = {"role": message.role, "content": marked(message.text) if only_text else entries}
+        if message.thinking is not None:
+            rendered["reasoning_content"] = marked(message.thinking)
+        return rendered
+
+    def _slots(self, part: Part) -> tuple[_Slot, ...]:
+        config = self._config
+        match part:
+            case Image():
+                soft = self._picture("image", config.image_token_id, part.pixels, part.name)
+                return (_Slot("image", part.name, (_Block("", config.boi_token_id, soft, config.eoi_token_id),)),)
+            case Video():
+                if not part.frames or len(part.frames) != len(part.timestamps):
+                    raise InputError(f"{part.name}: {len(part.frames)} frames for {len(part.timestamps)} timestamps")
+                softs = [self._picture("video", config.video_token_id, frame, part.name) for frame in part.frames]
+                blocks = tuple(
+                    _Block(
+                        f"{' ' if index else ''}{timestamp(second)} ", config.boi_token_id, soft, config.eoi_token_id
+                    )
+                    for index, (second, soft) in enumerate(zip(part.timestamps, softs, strict=True))
+                )
+                return (_Slot("video", part.name, blocks),)
+            case Audio():
+                softs = [self._sound(block, part.name) for block in part.blocks()]
+                if not softs:
+                    raise InputError(f"{part.name}: the recording is empty, give one with at least one sample")
+                return tuple(
+                    _Slot("audio", part.name, (_Block("", config.boa_token_id, soft, config.eoa_token_id),))
+                    for soft in softs
+                )
+            case Text():
+                return ()
+
+    def _picture(self, kind: Kind, token: int, pixels: np.ndarray, name: str) -> Segment:
+        vision = self._config.vision_config
+        if vision is None:
+            raise InputError(f"{name}: this model does not see, its config.json has no vision_config")
+        features, positions = patches(pixels)
+        placeholders = pixels.shape[0] * pixels.shape[1] // vision.model_patch_size**2
+        if (widest := int(positions.max()) + 1) > vision.mm_posemb_size:
+            raise InputError(f"{name}: {widest} patches in a row, the model has {vision.mm_posemb_size} positions")
+        return _soft_tokens(kind, np.full(placeholders, token, np.int32), features, positions, name)
+
+    def _sound(self, block: np.ndarray, name: str) -> Segment:
+        audio = self._config.audio_config
+        if audio is None:
+            raise InputError(f"{name}: this model does not hear, its config.json has no audio_config")
+        placeholders = block.size // audio.audio_samples_per_token
+        ids = np.full(placeholders, self._config.audio_token_id, np.int32)
+        return _soft_tokens("audio", ids, block, None, name)
+
+
+class _Assembly:
+    """Segments in the making: text waits until a control token ends it, ids until a medium ends them."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._segments: list[Segment] = []
+        self._ids: list[int] = []
+        self._text = ""
+
+    def add_text(self, text: str) -> None:
+        self._text += text
+
+    def add_token(self, token: int) -> None:
+        self._flush_text()
+        self._ids.append(token)
+
+    def add_slot(self, slot: _Slot) -> None:
+        for block in slot.blocks:
+            self.add_text(block.before)
+            self.add_token(block.begin)
+            self._flush_ids()
+            self._segments.append(block.soft)
+            self.add_token(block.end)
+
+    def segments(self) -> tuple[Segment, ...]:
+        self._flush_text()
+        self._flush_ids()
+        return tuple(self._segments)
+
+    def _flush_text(self) -> None:
+        self._ids += self._tokenizer.encode(self._text)
+        self._text = ""
+
+    def _flush_ids(self) -> None:
+        if self._ids:
+            self._segments.append(Segment("text", np.array(self._ids, np.int32)))
+        self._ids = []
+
+
+def _soft_tokens(kind: Kind, ids: np.ndarray, features: np.ndarray, positions: np.ndarray | None, name: str) -> Segment:
+    if len(ids) != len(features):
+        raise InputError(f"{name}: {len(ids)} placeholders for {len(features)} feature rows, resize it for this model")
+    digest = hashlib.blake2b(np.ascontiguousarray(features).tobytes(), digest_size=16)
+    if positions is not None:
+        digest.update(np.ascontiguousarray(positions).tobytes())
+    return Segment(kind, ids, features, positions, digest.hexdigest())
+
+
+def _expected(remaining: Iterator[_Slot], kind: Kind, literal: str) -> _Slot:
+    slot = next(remaining, None)
+    if slot is None:
+        raise InputError(f"the chat template has more {literal} than there are attachments")
+    if slot.kind != kind:
+        raise InputError(f"{slot.name}: the chat template has {literal} where this {slot.kind} belongs")
+    return slot
+
+
+def _unused_character(messages: Iterable[Message]) -> str:
+    """A private-use character that no text contains; it marks where a person's text could look like a control token."""
+    used: set[str] = set().union(*(message.text + (message.thinking or "") for message in messages))
+    return next(char for char in map(chr, _PRIVATE_USE) if char not in used)
+
+
+def _check_ids(tokenizer: Tokenizer, config: ModelConfig) -> None:
+    ids: dict[str, int] = {}
+    if config.vision_config is not None:
+        ids |= {"<|image>": config.boi_token_id, "<image|>": config.eoi_token_id}
+        ids |= {"<|image|>": config.image_token_id, "<|video|>": config.video_token_id}
+    if config.audio_config is not None:
+        ids |= {"<|audio>": config.boa_token_id, "<audio|>": config.eoa_token_id, "<|audio|>": config.audio_token_id}
+    for literal, expected in ids.items():
+        found = tokenizer.specials.get(literal)
+        if found != expected:
+            raise CheckpointError(
+                f"{literal} is {expected} in config.json, {found} in the tokenizer: download both again"
+            )

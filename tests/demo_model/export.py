@@ -1,0 +1,40 @@
+"""Write a trained model in the published layout: bfloat16 weights under the published names, and `config.json`.
+
+Source: tensor names of the published checkpoints; transformers renames the vision modules when it loads them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+_RENAMED = (
+    ("model.embed_vision.multimodal_embedder.embedding_projection.", "model.embed_vision.embedding_projection."),
+    ("model.embed_vision.", "model.vision_embedder."),
+)
+
+
+def published_name(name: str) -> str:
+    """The name in the file of a parameter that transformers calls `name`."""
+    for ours, theirs in _RENAMED:
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    return name
+
+
+def export(model: torch.nn.Module, config: dict[str, Any], directory: Path) -> None:
+    """Round the model's weights to bfloat16 in place and write `config.json` and `model.safetensors`.
+
+    The tied head is stored once, as the embedding.
+    """
+    tensors = {}
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            value.copy_(value.bfloat16())
+            tensors[published_name(name)] = value.bfloat16().contiguous()
+    del tensors["lm_head.weight"]
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    (directory / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

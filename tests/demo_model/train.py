@@ -1,0 +1,145 @@
+"""Make the built-in demo model: `python -m tests.demo_model.train` in the repository root, after `build_tokenizer`.
+
+Trains target and drafter on one thread with fixed seeds, rounds them to bfloat16, writes both checkpoints and the sample
+picture and recording under `gemma_mlx/assets`, measures what was written, and appends the figures to `results.jsonl`.
+`--steps` and `--draft-steps` shorten it; `--out` writes elsewhere. Needs torch, transformers and `espeak-ng`.
+"""
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from . import examples, reference, samples, sounds
+from .check import measure
+from .examples import Collator, Example
+from .export import export
+from .reference import Batch, Drafter, Target
+from .shapes import drafter_config, target_config
+
+HERE = Path(__file__).parent
+ASSETS = HERE.parents[1] / "gemma_mlx" / "assets"
+BUDGETS = (70, 70, 70, 70, 140, 70, 280, 70, 140, 70, 70, 560)
+DRAFT_DEPTH = 3
+
+
+def batches(seed: int, collate: Collator) -> Iterator[Batch]:
+    """Endless batches, each kind in turn: text, pictures, text, sound; every eighth picture batch is video."""
+    rng, bank = random.Random(seed), sounds.speech_bank()
+    texts: list[list[Example]] = []
+    number = 0
+    while True:
+        budget = BUDGETS[number % len(BUDGETS)]
+        count = max(1, 8 * 70 // budget)
+        yield collate(_texts(rng, texts))
+        if number % 8 == 7:
+            yield collate([examples.video_example(rng, rng.choice((20, 40, 70))) for _ in range(4)])
+        else:
+            yield collate([examples.picture_example(rng, budget) for _ in range(count)])
+        yield collate(_texts(rng, texts))
+        yield collate([examples.sound_example(rng, bank) for _ in range(8)])
+        number += 1
+
+
+def _texts(rng: random.Random, waiting: list[list[Example]]) -> list[Example]:
+    """32 text examples of similar length, so that little is padded."""
+    if not waiting:
+        drawn = sorted((examples.text_example(rng) for _ in range(256)), key=lambda one: len(one.prompt))
+        waiting.extend(drawn[start : start + 32] for start in range(0, len(drawn), 32))
+        rng.shuffle(waiting)
+    return waiting.pop()
+
+
+def target_loss(model: Target, batch: Batch) -> Tensor:
+    """Mean cross entropy of the reply tokens."""
+    hidden, _ = reference.run(model, batch)
+    wanted = batch.targets[:, 1:]
+    return cross_entropy(reference.logits(model, hidden[:, :-1][wanted]), batch.ids[:, 1:][wanted])
+
+
+def draft_loss(target: Target, drafter: Drafter, batch: Batch) -> Tensor:
+    """Mean cross entropy of the drafter's three guesses after every reply token, fed with the true tokens."""
+    with torch.no_grad():
+        hidden, shared = reference.run(target, batch, share=True)
+        embeddings = target.model.language_model.embed_tokens(batch.ids)
+    loss, count = torch.zeros(()), batch.ids.shape[1] - 1 - DRAFT_DEPTH
+    state = hidden[:, :count]
+    for step in range(1, DRAFT_DEPTH + 1):
+        guess, state = reference.draft_step(drafter, embeddings[:, step : step + count], state, shared)
+        wanted = batch.targets[:, step + 1 : step + 1 + count]
+        loss = loss + cross_entropy(guess[wanted], batch.ids[:, step + 1 : step + 1 + count][wanted])
+    return loss / DRAFT_DEPTH
+
+
+def train(model: torch.nn.Module, steps: int, loss_of: Callable[[Batch], Tensor], source: Iterator[Batch]) -> None:
+    """Muon on the matrices inside layers, AdamW on the rest; warm up, then decay to zero. `steps`: cycles of four batches."""
+    inner = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
+    outer = [p for name, p in model.named_parameters() if not (p.ndim == 2 and ".layers." in name)]
+    optimizers = (
+        torch.optim.Muon(inner, lr=0.02, weight_decay=0.01),
+        torch.optim.AdamW(outer, lr=4e-3, betas=(0.9, 0.98), weight_decay=0.0),
+    )
+    rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    start, total = time.monotonic(), 0.0
+    for step in range(steps):
+        scale = min(1.0, (step + 1) / 20, 1.4 * (1 - step / steps))
+        for rate, group in zip(rates, [g for o in optimizers for g in o.param_groups], strict=True):
+            group["lr"] = rate * scale
+        losses = []
+        for _ in range(4):
+            loss = loss_of(next(source))
+            loss.backward()
+            losses.append(loss.item())
+        torch.nn.utils.clip_grad_norm_(outer, 4.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        if step % 20 == 19:
+            print(f"{step + 1} {time.monotonic() - start:.0f}s", *(f"{one:.3f}" for one in losses), file=sys.stderr)
+
+
+def main() -> None:
+    """Train, write, measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--draft-steps", type=int, default=80)
+    parser.add_argument("--out", type=Path, default=ASSETS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(4)
+    started = time.monotonic()
+    collate = Collator(ASSETS / "demo")
+    config = target_config(collate.specials, collate.vocab_size)
+    draft_config = drafter_config(collate.specials, collate.vocab_size)
+    with reference.corrected_sharing():
+        target, drafter = reference.build_target(config), reference.build_drafter(draft_config)
+    source = batches(1, collate)
+    train(target, options.steps, lambda batch: target_loss(target, batch), source)
+    export(target, config, options.out / "demo")
+    trained = time.monotonic()
+    target.requires_grad_(False)
+    train(drafter, options.draft_steps, lambda batch: draft_loss(target, drafter, batch), source)
+    export(drafter, draft_config, options.out / "demo-assistant")
+    samples.write(options.out / "samples")
+    result = {
+        "command": " ".join(["python -m tests.demo_model.train", *sys.argv[1:]]),
+        "threads": 1,
+        "torch": torch.__version__,
+        "target_s": round(trained - started, 1),
+        "drafter_s": round(time.monotonic() - trained, 1),
+        **measure(target, drafter, collate, options.out / "samples"),
+    }
+    with (HERE / "results.jsonl").open("a", encoding="utf-8") as results:
+        results.write(json.dumps(result) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
