@@ -8,6 +8,8 @@ Source: the published `config.json` of google/gemma-4-12B-it and its assistant, 
 """
 
 import json
+import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,22 +163,23 @@ class ModelConfig:
     def from_dict(cls, raw: Mapping[str, Any], where: Path = Path("config.json")) -> "ModelConfig":
         """Build from the parsed JSON; `where` names the file in error messages."""
         refuse_other_models(raw, "gemma4_unified", where)
-        if raw.get("tie_word_embeddings") is False:
+        fields = _Fields(raw, where)
+        section = fields.needed("text_config")
+        if raw.get("tie_word_embeddings") is False or section.raw.get("tie_word_embeddings") is False:
             raise ConfigError(f"{where}: tie_word_embeddings is false, {SUPPORTED} with a tied head")
-        text = _text_config(_section(raw, "text_config", where), where)
+        text = _text_config(section)
         if text.num_kv_shared_layers:
             raise ConfigError(f"{where}: num_kv_shared_layers is {text.num_kv_shared_layers}, only 0 is supported")
-        eos = raw.get("eos_token_id", (raw.get("text_config") or {}).get("eos_token_id", 1))
-        ids = {key: int(raw[key]) for key in _TOKEN_IDS if raw.get(key) is not None}
-        eoa = raw.get("eoa_token_id", raw.get("eoa_token_index"))
-        if eoa is not None:
-            ids["eoa_token_id"] = int(eoa)
+        ids = {key: fields.integer(key, least=0) for key in _TOKEN_IDS if raw.get(key) is not None}
+        for key in ("eoa_token_index", "eoa_token_id"):
+            if raw.get(key) is not None:
+                ids["eoa_token_id"] = fields.integer(key, least=0)
         return cls(
             text_config=text,
-            vision_config=_vision_config(raw.get("vision_config"), text),
-            audio_config=_audio_config(raw.get("audio_config")),
+            vision_config=_vision_config(fields.section("vision_config"), text),
+            audio_config=_audio_config(fields.section("audio_config")),
             quantization=quantization_config(raw, where),
-            eos_token_id=tuple(eos) if isinstance(eos, list | tuple) else (int(eos),),
+            eos_token_id=fields.ids("eos_token_id") or section.ids("eos_token_id") or (1,),
             **ids,
         )
 
@@ -200,16 +203,67 @@ class DrafterConfig:
         refuse_other_models(raw, "gemma4_unified_assistant", where)
         if raw.get("use_ordered_embeddings"):
             raise ConfigError(f"{where}: this is the assistant of Gemma 4 E2B or E4B (ordered embeddings), {SUPPORTED}")
-        text = _text_config(_section(raw, "text_config", where), where)
+        fields = _Fields(raw, where)
+        text = _text_config(fields.needed("text_config"))
         if text.num_kv_shared_layers != text.num_hidden_layers:
             raise ConfigError(
                 f"{where}: num_kv_shared_layers is {text.num_kv_shared_layers} of {text.num_hidden_layers}, "
                 "an assistant shares all of them"
             )
-        return cls(text, _integer(raw, "backbone_hidden_size", where), quantization_config(raw, where))
+        return cls(text, fields.integer("backbone_hidden_size"), quantization_config(raw, where))
 
 
 _TOKEN_IDS = ("image_token_id", "audio_token_id", "video_token_id", "boi_token_id", "eoi_token_id", "boa_token_id")
+_MODES = ("affine", "mxfp4", "mxfp8", "nvfp4")
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """A JSON object whose entries are checked as they are read; null counts as absent."""
+
+    raw: Mapping[str, Any]
+    where: Path
+
+    def fault(self, key: str, expected: str) -> ConfigError:
+        return ConfigError(f"{self.where}: {key} is {reprlib.repr(self.raw.get(key))}, expected {expected}")
+
+    def needed(self, key: str) -> "_Fields":
+        section = self.section(key)
+        if section is None:
+            raise ConfigError(f"{self.where} has no {key}: download it again")
+        return section
+
+    def section(self, key: str) -> "_Fields | None":
+        value = self.raw.get(key)
+        if value is not None and not isinstance(value, Mapping):
+            raise self.fault(key, "an object")
+        return None if not value else _Fields(value, self.where)
+
+    def integer(self, key: str, default: int | None = None, least: int = 1) -> int:
+        value = default if self.raw.get(key) is None else self.raw[key]
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise self.fault(key, f"a whole number from {least}")
+        return value
+
+    def number(self, key: str, default: float | None) -> float:
+        value = default if self.raw.get(key) is None else self.raw[key]
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+            raise self.fault(key, "a positive number")
+        return float(value)
+
+    def flag(self, key: str) -> bool:
+        value = self.raw.get(key) or False
+        if not isinstance(value, bool):
+            raise self.fault(key, "true or false")
+        return value
+
+    def ids(self, key: str) -> tuple[int, ...]:
+        """One token id or a list of them, empty if absent."""
+        value = self.raw.get(key)
+        found = [] if value is None else value if isinstance(value, list) else [value]
+        if any(not isinstance(each, int) or isinstance(each, bool) or each < 0 for each in found):
+            raise self.fault(key, "a token id or a list of them")
+        return tuple(found)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -218,7 +272,7 @@ def read_json(path: Path) -> dict[str, Any]:
         parsed = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(f"{path} does not exist: give the directory of a model, or `demo`") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as fault:
+    except (OSError, ValueError, RecursionError) as fault:
         raise ConfigError(f"{path} cannot be read as JSON ({fault}): download it again") from None
     if not isinstance(parsed, dict):
         raise ConfigError(f"{path} holds a {type(parsed).__name__}, not an object: download it again")
@@ -239,27 +293,30 @@ def refuse_other_models(raw: Mapping[str, Any], expected: str, where: Path) -> N
 
 def quantization_config(raw: Mapping[str, Any], where: Path) -> QuantizationConfig | None:
     """The `quantization` block (or its copy `quantization_config`) of an MLX checkpoint, None without one."""
-    block = raw.get("quantization") or raw.get("quantization_config")
+    fields = _Fields(raw, where)
+    block = fields.section("quantization") or fields.section("quantization_config")
     if block is None:
         return None
-    if "group_size" not in block or "bits" not in block:
-        method = block.get("quant_method", "an unknown method")
+    if "group_size" not in block.raw or "bits" not in block.raw:
+        method = block.raw.get("quant_method", "an unknown method")
         raise ConfigError(f"{where}: weights are packed by {method}, only MLX quantization is supported")
-    default = ModuleQuantization(int(block["group_size"]), int(block["bits"]), block.get("mode", "affine"))
-    modules = {
-        path: ModuleQuantization(
-            int(entry.get("group_size", default.group_size)),
-            int(entry.get("bits", default.bits)),
-            entry.get("mode", default.mode),
-        )
-        for path, entry in block.items()
-        if isinstance(entry, Mapping)
-    }
-    return QuantizationConfig(default, modules)
+    default = _packing(block, ModuleQuantization(0, 0))
+    entries = {path: block.needed(path) for path, entry in block.raw.items() if isinstance(entry, Mapping)}
+    return QuantizationConfig(default, {path: _packing(entry, default) for path, entry in entries.items()})
+
+
+def _packing(fields: "_Fields", default: ModuleQuantization) -> ModuleQuantization:
+    mode = fields.raw.get("mode") or default.mode
+    if mode not in _MODES:
+        raise fields.fault("mode", f"one of {', '.join(_MODES)}")
+    return ModuleQuantization(
+        fields.integer("group_size", default.group_size), fields.integer("bits", default.bits), mode
+    )
 
 
 def _name_of(raw: Mapping[str, Any]) -> str:
-    text = raw.get("text_config") or {}
+    section = raw.get("text_config")
+    text: Mapping[str, Any] = section if isinstance(section, Mapping) else {}
     model_type = raw.get("model_type", "no known model (model_type is missing)")
     if model_type in ("gemma4", "gemma4_text"):
         if text.get("hidden_size_per_layer_input"):
@@ -270,55 +327,48 @@ def _name_of(raw: Mapping[str, Any]) -> str:
     return str(model_type)
 
 
-def _section(raw: Mapping[str, Any], key: str, where: Path) -> Mapping[str, Any]:
-    section = raw.get(key)
-    if not isinstance(section, Mapping):
-        raise ConfigError(f"{where} has no {key}: download it again")
-    return section
-
-
-def _integer(raw: Mapping[str, Any], key: str, where: Path) -> int:
-    value = raw.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ConfigError(f"{where}: {key} is {value!r}, expected a whole number")
-    return value
-
-
-def _text_config(raw: Mapping[str, Any], where: Path) -> TextConfig:
+def _text_config(fields: _Fields) -> TextConfig:
+    raw, where = fields.raw, fields.where
     _refuse_unsupported(raw, where)
-    count = _integer(raw, "num_hidden_layers", where)
-    types = tuple(raw.get("layer_types") or [FULL if (i + 1) % _PATTERN == 0 else SLIDING for i in range(count)])
-    if len(types) != count or not set(types) <= {SLIDING, FULL} or FULL not in types or SLIDING not in types:
-        raise ConfigError(
-            f"{where}: layer_types must name {count} layers of {SLIDING} and {FULL} (both present), got {len(types)}"
-        )
-    heads, dim = _integer(raw, "num_key_value_heads", where), _integer(raw, "head_dim", where)
-    k_eq_v = bool(raw.get("attention_k_eq_v", False))
-    full = _full_layer_overrides(raw, types, where)
-    ropes = raw.get("rope_parameters") or {}
+    types = _layer_types(fields)
+    heads, dim = fields.integer("num_key_value_heads"), fields.integer("head_dim")
+    full_heads, full_dim = _full_widths(fields, types, heads, dim)
+    queries = fields.integer("num_attention_heads")
+    if queries % heads or queries % full_heads:
+        raise fields.fault("num_attention_heads", f"a multiple of the {heads} and {full_heads} key-value heads")
+    ropes = fields.section("rope_parameters") or _Fields({}, where)
+    cap = raw.get("final_logit_softcapping")
     return TextConfig(
-        hidden_size=_integer(raw, "hidden_size", where),
-        intermediate_size=_integer(raw, "intermediate_size", where),
-        num_hidden_layers=count,
-        num_attention_heads=_integer(raw, "num_attention_heads", where),
+        hidden_size=fields.integer("hidden_size"),
+        intermediate_size=fields.integer("intermediate_size"),
+        num_hidden_layers=len(types),
+        num_attention_heads=queries,
         num_key_value_heads=heads,
         head_dim=dim,
-        num_global_key_value_heads=full.get("num_key_value_heads", heads),
-        global_head_dim=full.get("head_dim", dim),
+        num_global_key_value_heads=full_heads,
+        global_head_dim=full_dim,
         layer_types=types,
-        sliding_window=_integer(raw, "sliding_window", where),
-        vocab_size=_integer(raw, "vocab_size", where),
-        rope_sliding=_rope(ropes.get(SLIDING, {"rope_type": "default", "rope_theta": 1e4}), where),
-        rope_full=_rope(
-            ropes.get(FULL, {"rope_type": "proportional", "rope_theta": 1e6, "partial_rotary_factor": 0.25}), where
-        ),
-        attention_k_eq_v=k_eq_v,
-        num_kv_shared_layers=int(raw.get("num_kv_shared_layers") or 0),
-        final_logit_softcapping=raw.get("final_logit_softcapping"),
-        rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
-        max_position_embeddings=int(raw.get("max_position_embeddings", 262144)),
-        pad_token_id=int(raw.get("pad_token_id") or 0),
+        sliding_window=fields.integer("sliding_window"),
+        vocab_size=fields.integer("vocab_size"),
+        rope_sliding=_rope(ropes.section(SLIDING), RopeConfig("default", 1e4)),
+        rope_full=_rope(ropes.section(FULL), RopeConfig("proportional", 1e6, 0.25)),
+        attention_k_eq_v=fields.flag("attention_k_eq_v"),
+        num_kv_shared_layers=fields.integer("num_kv_shared_layers", 0, least=0),
+        final_logit_softcapping=None if cap is None else fields.number("final_logit_softcapping", None),
+        rms_norm_eps=fields.number("rms_norm_eps", 1e-6),
+        max_position_embeddings=fields.integer("max_position_embeddings", 262144),
+        pad_token_id=fields.integer("pad_token_id", 0, least=0),
     )
+
+
+def _layer_types(fields: _Fields) -> tuple[str, ...]:
+    count, types = fields.integer("num_hidden_layers"), fields.raw.get("layer_types")
+    if types is None:
+        types = [FULL if (i + 1) % _PATTERN == 0 else SLIDING for i in range(count)]
+    known = isinstance(types, list) and all(kind in (SLIDING, FULL) for kind in types)
+    if not known or len(types) != count or FULL not in types or SLIDING not in types:
+        raise fields.fault("layer_types", f"a list of {count} of {SLIDING} and {FULL}, both present")
+    return tuple(types)
 
 
 def _refuse_unsupported(raw: Mapping[str, Any], where: Path) -> None:
@@ -335,46 +385,54 @@ def _refuse_unsupported(raw: Mapping[str, Any], where: Path) -> None:
             raise ConfigError(f"{where}: {key} is {raw[key]!r}, only {value!r} is supported")
 
 
-def _full_layer_overrides(raw: Mapping[str, Any], types: tuple[str, ...], where: Path) -> dict[str, int]:
-    """Widths of the full layers: the published `global_*` keys, or `per_layer_config` of a re-saved checkpoint."""
-    per_layer = raw.get("per_layer_config")
-    if per_layer:
-        entries = {int(index): dict(entry) for index, entry in per_layer.items()}
-        full_layers = {index for index, kind in enumerate(types) if kind == FULL}
-        values = [entries.get(index, {}) for index in sorted(full_layers)]
-        if set(entries) - full_layers or any(entry != values[0] for entry in values):
-            raise ConfigError(f"{where}: per_layer_config must give the same widths to all full layers and only them")
-        return {key: int(value) for key, value in values[0].items()}
-    overrides = {"head_dim": int(raw.get("global_head_dim") or 512)}
-    heads = raw.get("num_global_key_value_heads")
-    if heads is not None and raw.get("attention_k_eq_v", False):
-        overrides["num_key_value_heads"] = int(heads)
-    return overrides
+def _full_widths(fields: _Fields, types: tuple[str, ...], heads: int, dim: int) -> tuple[int, int]:
+    """Key-value heads and head_dim of the full layers: the published `global_*` keys, or `per_layer_config` of a
+    re-saved checkpoint; `heads` and `dim` are the sliding layers'."""
+    per_layer = fields.section("per_layer_config")
+    if per_layer is None:
+        shared = fields.flag("attention_k_eq_v")
+        full_heads = fields.integer("num_global_key_value_heads", heads)
+        return full_heads if shared else heads, fields.integer("global_head_dim", 512)
+    full_layers = {index for index, kind in enumerate(types) if kind == FULL}
+    if not all(index.isdecimal() for index in per_layer.raw) or {int(i) for i in per_layer.raw} != full_layers:
+        raise fields.fault("per_layer_config", f"entries for the {len(full_layers)} full layers and no others")
+    entries = [per_layer.needed(index) for index in per_layer.raw]
+    widths = {(entry.integer("num_key_value_heads", heads), entry.integer("head_dim", dim)) for entry in entries}
+    if len(widths) > 1:
+        raise fields.fault("per_layer_config", "the same widths for all full layers")
+    return widths.pop()
 
 
-def _rope(raw: Mapping[str, Any], where: Path) -> RopeConfig:
-    kind = raw.get("rope_type", "default")
+def _rope(fields: _Fields | None, default: RopeConfig) -> RopeConfig:
+    if fields is None:
+        return default
+    kind = fields.raw.get("rope_type", "default")
     if kind not in ("default", "proportional"):
-        raise ConfigError(f"{where}: rope_type is {kind!r}, only 'default' and 'proportional' are supported")
-    return RopeConfig(kind, float(raw["rope_theta"]), float(raw.get("partial_rotary_factor", 1.0)))
+        raise fields.fault("rope_type", "default or proportional")
+    factor = fields.number("partial_rotary_factor", 1.0)
+    if factor > 1:
+        raise fields.fault("partial_rotary_factor", "at most 1")
+    return RopeConfig(kind, fields.number("rope_theta", None), factor)
 
 
-def _vision_config(raw: Mapping[str, Any] | None, text: TextConfig) -> VisionConfig | None:
-    if raw is None:
+def _vision_config(fields: _Fields | None, text: TextConfig) -> VisionConfig | None:
+    if fields is None:
         return None
-    embed = int(raw.get("mm_embed_dim", text.hidden_size))
+    embed = fields.integer("mm_embed_dim", text.hidden_size)
+    if fields.integer("output_proj_dims", embed) != embed:
+        raise fields.fault("output_proj_dims", f"mm_embed_dim, {embed}")
     return VisionConfig(
         mm_embed_dim=embed,
-        output_proj_dims=int(raw.get("output_proj_dims", embed)),
-        mm_posemb_size=int(raw.get("mm_posemb_size", 1120)),
-        patch_size=int(raw.get("patch_size", 16)),
-        pooling_kernel_size=int(raw.get("pooling_kernel_size", 3)),
-        num_soft_tokens=int(raw.get("num_soft_tokens", 280)),
-        rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
+        output_proj_dims=embed,
+        mm_posemb_size=fields.integer("mm_posemb_size", 1120),
+        patch_size=fields.integer("patch_size", 16),
+        pooling_kernel_size=fields.integer("pooling_kernel_size", 3),
+        num_soft_tokens=fields.integer("num_soft_tokens", 280),
+        rms_norm_eps=fields.number("rms_norm_eps", 1e-6),
     )
 
 
-def _audio_config(raw: Mapping[str, Any] | None) -> AudioConfig | None:
-    if raw is None:
+def _audio_config(fields: _Fields | None) -> AudioConfig | None:
+    if fields is None:
         return None
-    return AudioConfig(int(raw.get("audio_embed_dim", 640)), float(raw.get("rms_norm_eps", 1e-6)))
+    return AudioConfig(fields.integer("audio_embed_dim", 640), fields.number("rms_norm_eps", 1e-6))

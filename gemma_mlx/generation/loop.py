@@ -1,11 +1,11 @@
 """The plain decode loop: one token a step, always one step ahead of what is yielded.
 
-Knows the model, its caches and a sampler: not text, stops or conversations. While the caller handles a token, the
-next one is already being computed.
+Knows the model, its caches and a sampler: not text, stops or conversations. A step's graph is built while the step
+before it runs, and it is started before that one's token is yielded, so the caller's work overlaps with it.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -27,7 +27,7 @@ class DecodeOptions:
     logprobs: bool = False
 
 
-def decode(model: GemmaModel, hidden: mx.array, caches: Caches, options: DecodeOptions) -> Iterator[Token]:
+def decode(model: GemmaModel, hidden: mx.array, caches: Caches, options: DecodeOptions) -> Generator[Token]:
     """Generate from `hidden` (1, 1, hidden), the state of the last position read.
 
     After k tokens were yielded the caches hold the prompt and k tokens, or k - 1 once `max_tokens` is reached. Stop
@@ -42,6 +42,9 @@ def decode(model: GemmaModel, hidden: mx.array, caches: Caches, options: DecodeO
         if count < options.max_tokens:
             hidden = model(model.embed_text(current[0]), caches)
             step, key = _choose(model, hidden, bias, key, options)
+            # MLX writes into a buffer in place only if no work in flight holds it. Starting the next step before this
+            # one is done would copy every layer's whole cache, each token.
+            mx.eval(current)
             mx.async_eval(step)
         yield _token(current)
         if count % _CLEAR_EVERY == 0:

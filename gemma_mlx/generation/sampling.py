@@ -12,6 +12,7 @@ import mlx.core as mx
 
 from gemma_mlx.errors import InputError
 
+_GREEDY_BELOW = 1e-30  # float32 cannot divide by much less
 
 @dataclass(frozen=True)
 class Sampler:
@@ -36,22 +37,25 @@ class Sampler:
             raise InputError(f"top-k is {self.top_k}, expected 0 (off) or more")
         if not 0 <= self.min_p <= 1:
             raise InputError(f"min-p is {self.min_p}, expected 0 (off) to 1")
+        if self.seed is not None and not 0 <= self.seed < 2**64:
+            raise InputError(f"seed is {self.seed}, expected 0 to 2^64 - 1")
 
     @classmethod
     def from_generation_config(cls, raw: dict[str, Any]) -> "Sampler":
         """Defaults of a checkpoint's `generation_config.json`."""
-        greedy = not raw.get("do_sample", False)
+        given = {key: value for key, value in raw.items() if value is not None}
+        greedy = not given.get("do_sample", False)
         return cls(
-            temperature=0.0 if greedy else float(raw.get("temperature", 1.0)),
-            top_p=float(raw.get("top_p", 1.0)),
-            top_k=int(raw.get("top_k", 0)),
-            min_p=float(raw.get("min_p") or 0.0),
-            suppress_tokens=tuple(raw.get("suppress_tokens") or ()),
+            temperature=0.0 if greedy else float(given.get("temperature", 1.0)),
+            top_p=float(given.get("top_p", 1.0)),
+            top_k=int(given.get("top_k", 0)),
+            min_p=float(given.get("min_p", 0.0)),
+            suppress_tokens=tuple(given.get("suppress_tokens", ())),
         )
 
     @property
     def greedy(self) -> bool:
-        return self.temperature == 0
+        return self.temperature < _GREEDY_BELOW
 
     def with_seed(self, seed: int) -> "Sampler":
         """The same settings with this seed."""
@@ -65,7 +69,9 @@ class Sampler:
 
     def filtered(self, logits: mx.array) -> mx.array:
         """Logits after temperature and filters, excluded tokens at -inf: tokens are drawn from their softmax."""
-        logits = logits.astype(mx.float32) / self.temperature
+        logits = logits.astype(mx.float32)
+        # Relative to the likeliest, so that a low temperature overflows to -inf only.
+        logits = (logits - mx.max(logits, axis=-1, keepdims=True)) / self.temperature
         vocab = logits.shape[-1]
         if 0 < self.top_k < vocab:
             logits = _keep(logits, logits >= mx.min(mx.topk(logits, self.top_k), axis=-1, keepdims=True))
@@ -79,11 +85,15 @@ class Sampler:
 
 
 def suppression(tokens: tuple[int, ...], vocab_size: int) -> mx.array | None:
-    """Bias (vocab,) float32 that takes `tokens` out of every choice: 0 and -inf. None without any."""
-    if not tokens:
+    """Bias (vocab,) float32 that takes `tokens` out of every choice: 0 and -inf. None without any.
+
+    An id beyond the vocabulary cannot be chosen anyway; MLX does not check indices.
+    """
+    within = [token for token in tokens if 0 <= token < vocab_size]
+    if not within:
         return None
     bias = mx.zeros((vocab_size,))
-    bias[mx.array(tokens)] = -mx.inf
+    bias[mx.array(within)] = -mx.inf
     return bias
 
 

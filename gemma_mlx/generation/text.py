@@ -40,7 +40,7 @@ class TextStream:
         """What was held back: half a character as U+FFFD, half a stop string as itself."""
         deltas = self._emit(self._decoder.decode(b"", final=True))
         if self._held and not self.stopped:
-            deltas += self._delta(self._held)
+            deltas += self._delta(self._held, "answer")
             self._held = ""
         return deltas
 
@@ -56,23 +56,24 @@ class TextStream:
                 return []
         if self._channel == "answer" and self._stop:
             text = self._before_stop(text)
-        return self._delta(text)
+        return self._delta(text, self._channel)
 
-    def _delta(self, text: str) -> list[TextDelta]:
+    def _delta(self, text: str, channel: Channel) -> list[TextDelta]:
         if not text:
             return []
-        self._parts[self._channel].append(text)
-        return [TextDelta(text, self._channel)]
+        self._parts[channel].append(text)
+        return [TextDelta(text, channel)]
 
     def _before_stop(self, text: str) -> str:
         """Text that is certainly before a stop string; keeps back an end that may become one."""
         if self.stopped:
             return ""
         text = self._held + text
-        found = [at for at in (text.find(s) for s in self._stop) if at >= 0]
+        # The one that is complete first, so that the end does not depend on where tokens cut the text.
+        found = [(at + len(s), at) for s in self._stop if (at := text.find(s)) >= 0]
         if found:
             self.stopped, self._held = True, ""
-            return text[: min(found)]
+            return text[: min(found)[1]]
         held = max((n for s in self._stop for n in range(1, len(s)) if text.endswith(s[:n])), default=0)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]

@@ -17,7 +17,7 @@ from io import BytesIO
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -35,7 +35,7 @@ MAX_BLOCK_TOKENS = 750
 MAX_SECONDS = 262_144 * FRAME_SAMPLES // SAMPLE_RATE
 """Longest recording that is decoded: what fills the longest context of the model (2 h 54 min, 671 MB of samples)."""
 MAX_PEAK = 65_536.0
-"""Largest magnitude of a float sample. Above 1 is kept: each frame is normalised by the model, so loudness is no fault."""
+"""Largest magnitude of a float sample. Above 1 is kept: the model normalises each frame, so loudness is no fault."""
 
 _FILTER = "filter_size=128:cutoff=0.97"
 _FILTER_TAPS = 128
@@ -85,7 +85,7 @@ def blocks(samples: np.ndarray, max_tokens: int = MAX_BLOCK_TOKENS) -> list[np.n
         cut = _quietest_cut(rest, max_tokens)
         result.append(rest[:cut])
         rest = rest[cut:]
-    return result + [rest] if len(rest) else result
+    return [*result, rest] if len(rest) else result
 
 
 def label(source: str | Path | bytes) -> str:
@@ -101,24 +101,36 @@ def opened(source: str | Path | bytes, name: str) -> Iterator["InputContainer"]:
     """
     import av
 
-    try:
-        file = BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
-    except FileNotFoundError:
-        raise InputError(f"{name} does not exist: check the path") from None
-    except OSError as fault:
-        raise InputError(f"{name} cannot be opened ({fault.strerror}): give a readable file") from None
-    with file:
+    with _file(source, name) as file:
+        if not file.seekable():
+            raise InputError(f"{name} is not a regular file: save its content to one")
         if not file.read(1):
             raise InputError(f"{name} is empty (0 bytes): record or download it again")
         file.seek(0)
+        options = {"protocol_whitelist": "none"}
         try:
-            with av.open(file, options={"protocol_whitelist": "none"}, metadata_errors="replace") as container:
+            with av.open(file, "r", options=options, metadata_errors="replace") as container:
+                if not (container.streams.audio or container.streams.video):
+                    raise InputError(f"{name} holds neither sound nor pictures: export it again")
                 yield container
         except av.FFmpegError as fault:
             raise InputError(
                 f"{name} is damaged or no known audio or video format ({fault.strerror}): "
                 "export it again, as WAV, MP3 or MP4"
             ) from None
+
+
+def _file(source: str | Path | bytes, name: str) -> BinaryIO:
+    if isinstance(source, bytes):
+        return BytesIO(source)
+    try:
+        return open(source, "rb")
+    except FileNotFoundError:
+        raise InputError(f"{name} does not exist: check the path") from None
+    except IsADirectoryError:
+        raise InputError(f"{name} is a directory: give one of its files") from None
+    except OSError as fault:
+        raise InputError(f"{name} cannot be opened ({fault.strerror}): give a readable file") from None
 
 
 def _quietest_cut(rest: np.ndarray, max_tokens: int) -> int:
@@ -139,14 +151,15 @@ def _mono(container: "InputContainer", stream: "AudioStream", name: str) -> Iter
         mono = _average(frame)
         if mono.size and not np.abs(mono).max() <= MAX_PEAK:
             raise InputError(
-                f"{name} holds NaN, infinite or larger samples than {MAX_PEAK:.0f} after {seconds:.1f} s: export it again"
+                f"{name} holds samples that are NaN or larger than {MAX_PEAK:.0f} after {seconds:.1f} s: "
+                "export it again"
             )
         seconds += mono.size / frame.sample_rate
         yield frame.sample_rate, mono
 
 
 def _average(frame: "AudioFrame") -> np.ndarray:
-    """One decoded frame of any sample format as float32 `(n,)`, the mean of its channels, integers scaled to [-1, 1)."""
+    """One decoded frame of any format as float32 `(n,)`: the mean of its channels, integers scaled to [-1, 1)."""
     values = frame.to_ndarray()
     if frame.format.is_packed:
         values = values.reshape(-1, frame.layout.nb_channels).T
@@ -201,7 +214,7 @@ def _resampler(rate: int) -> "Graph":
 
 def _push(graph: "Graph", chunk: np.ndarray, rate: int, position: int) -> Iterator[np.ndarray]:
     """Feed samples that start at `position` and yield what the resampler has ready."""
-    from av import AudioFrame, FFmpegError
+    from av import AudioFrame
     from av.error import BlockingIOError
 
     frame = AudioFrame.from_ndarray(chunk[np.newaxis], format="flt", layout="mono")

@@ -151,13 +151,12 @@ class PromptBuilder:
                 if not part.frames or len(part.frames) != len(part.timestamps):
                     raise InputError(f"{part.name}: {len(part.frames)} frames for {len(part.timestamps)} timestamps")
                 softs = [self._picture("video", config.video_token_id, frame, part.name) for frame in part.frames]
-                blocks = tuple(
-                    _Block(
-                        f"{' ' if index else ''}{timestamp(second)} ", config.boi_token_id, soft, config.eoi_token_id
-                    )
-                    for index, (second, soft) in enumerate(zip(part.timestamps, softs, strict=True))
+                times = [f"{' ' if index else ''}{timestamp(second)} " for index, second in enumerate(part.timestamps)]
+                blocks = (
+                    _Block(time, config.boi_token_id, soft, config.eoi_token_id)
+                    for time, soft in zip(times, softs, strict=True)
                 )
-                return (_Slot("video", part.name, blocks),)
+                return (_Slot("video", part.name, tuple(blocks)),)
             case Audio():
                 softs = [self._sound(block, part.name) for block in part.blocks()]
                 if not softs:

@@ -88,7 +88,7 @@ def read(
 
 
 def sample_indices(total: int, rate: float, fps: float | None = None, max_frames: int | None = None) -> list[int]:
-    """Ascending indices of the frames to take from `total` frames at `rate` a second; see `read`. Empty if total is 0."""
+    """Ascending indices of the frames to take from `total` frames at `rate` a second (see `read`); none from none."""
     if fps is None:
         count = min(UNIFORM_FRAMES, total, max_frames or UNIFORM_FRAMES)
     else:
@@ -106,7 +106,7 @@ def timestamp(seconds: float) -> str:
 
 
 def token_cost(frames: Sequence[np.ndarray]) -> int:
-    """Soft tokens of frames (h, w, 3) already resized. The time and the two marks of each come on top, about 8 a frame."""
+    """Soft tokens of resized frames (h, w, 3). The time and two marks of each come on top: about 8 more a frame."""
     return sum(frame.shape[0] * frame.shape[1] // PATCH**2 for frame in frames)
 
 
@@ -160,9 +160,10 @@ def _scan(container: "InputContainer", stream: "VideoStream", name: str) -> _Sca
     total = packets - hidden
     times.sort()
     keys.sort()
-    timed = container.format.name in _TIMED_FORMATS and len(set(times)) == total and keys[:1] <= times[:1]
-    usable = timed and bool(keys)
-    return _Scan(total, rate, tuple(times) if usable else (), tuple(keys) if usable else ())
+    one_time_each = container.format.name in _TIMED_FORMATS and len(set(times)) == total
+    if one_time_each and keys and keys[:1] <= times[:1]:
+        return _Scan(total, rate, tuple(times), tuple(keys))
+    return _Scan(total, rate, (), ())
 
 
 def _decode_needed(

@@ -28,7 +28,10 @@ class Rows(NamedTuple):
 
 
 class LayerCache:
-    """Rows of one layer: all of them, or with a `window` at least the last `window - 1 + slack`."""
+    """Rows of one layer: all of them, or with a `window` at least the last `window + 1 + slack`.
+
+    A query of the model reads `window - 1` rows before its own; the drafter's, two more (`shared`).
+    """
 
     def __init__(self, window: int | None = None, slack: int = SLACK) -> None:
         self.window, self.slack = window, slack
@@ -44,7 +47,7 @@ class LayerCache:
         """How many positions can be taken back exactly."""
         if self.rows is None or self.window is None or self.rows.end == self.rows.offset:
             return self.offset
-        return self.rows.end - (self.window - 1)
+        return self.rows.end - (self.window + 1)
 
     @property
     def nbytes(self) -> int:
@@ -70,7 +73,11 @@ class LayerCache:
 
     def kept(self) -> tuple[mx.array, mx.array]:
         """The rows that survive the next append, as slices of the buffers."""
-        return self._last(None if self.window is None else self.window - 1 + self.slack)
+        return self._last(None if self.window is None else self.window + 1 + self.slack)
+
+    def shared(self) -> tuple[mx.array, mx.array]:
+        """Keys and values that the drafter may look at: in sliding layers those at distance 1 … window + 1."""
+        return self._last(None if self.window is None else self.window + 1)
 
     def trim(self, n: int) -> None:
         """Forget the last `n` positions; the caller has checked `trimmable`."""
@@ -205,7 +212,7 @@ class Caches:
 
     def shared(self, layer_type: str) -> tuple[mx.array, mx.array]:
         """Keys and values of the last layer of a kind, cut to the valid length: what the drafter reads."""
-        return self.layers[self.config.last_layer(layer_type)].view()
+        return self.layers[self.config.last_layer(layer_type)].shared()
 
     def save(self, path: Path) -> None:
         """Write the kept rows to one safetensors file."""
@@ -232,7 +239,7 @@ class Caches:
         if offset == 0:
             return
         for index, (layer, attention) in enumerate(zip(self.layers, self.config.layers, strict=True)):
-            rows = offset if layer.window is None else min(offset, layer.window - 1 + layer.slack)
+            rows = offset if layer.window is None else min(offset, layer.window + 1 + layer.slack)
             keys, values = arrays[f"{index}.keys"], arrays[f"{index}.values"]
             shape = (1, attention.num_key_value_heads, rows, attention.head_dim)
             if keys.shape != shape or values.shape != shape:

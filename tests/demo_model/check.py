@@ -5,7 +5,7 @@ An answer counts only if every token, `<turn|>` included, is the most probable o
 
 import random
 import wave
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,24 +24,21 @@ DEPTH = 3
 
 def measure(target: Target, drafter: Drafter, collate: Collator, directory: Path) -> dict[str, float]:
     """Every figure, by name. `directory` holds the sample picture and recording."""
+    with torch.no_grad():
+        return {name: round(value, 3) for name, value in _figures(target, drafter, collate, directory)}
+
+
+def _figures(target: Target, drafter: Drafter, collate: Collator, directory: Path) -> Iterator[tuple[str, float]]:
     rng = random.Random(77)
-    shares = {
-        name: float(np.mean([_right(target, collate, [one]) for one in group])) for name, group in _groups(rng).items()
-    }
+    for name, group in _groups(rng, directory).items():
+        yield name, float(np.mean([_right(target, collate, one) for one in group]))
     texts = [examples.text_example(rng) for _ in range(60)]
-    media = [examples.picture_example(rng, 70) for _ in range(20)]
-    sample = {
-        "sample_picture": _right(target, collate, [_sample_picture(directory)]),
-        "sample_recording": _right(target, collate, [_sample_recording(directory)]),
-    }
-    drafted = {
-        "acceptance_text": acceptance(target, drafter, collate, texts),
-        "acceptance_pictures": acceptance(target, drafter, collate, media),
-    }
-    return {name: round(value, 3) for name, value in (shares | sample | drafted).items()}
+    seen = [examples.picture_example(rng, 70) for _ in range(20)]
+    yield "acceptance_text", acceptance(target, drafter, collate, texts)
+    yield "acceptance_pictures", acceptance(target, drafter, collate, seen)
 
 
-def _groups(rng: random.Random) -> dict[str, list[Example]]:
+def _groups(rng: random.Random, directory: Path) -> dict[str, list[Example]]:
     known = [conversations.answered(intent, question) for intent in INTENTS for question in intent.questions]
     strange = [Turn(conversations.fallback_question(rng, HELD_OUT), FALLBACK, FALLBACK_THOUGHT) for _ in range(100)]
     bank = sounds.speech_bank()
@@ -50,8 +47,10 @@ def _groups(rng: random.Random) -> dict[str, list[Example]]:
         "known_thinking": [_alone(turn, thinking=True) for turn in known],
         "fallback_held_out": [_alone(turn) for turn in strange],
         "drawn": [examples.text_example(rng) for _ in range(200)],
-        "video": [examples.video_example(rng, 70) for _ in range(20)],
+        "video": [examples.video_example(rng) for _ in range(20)],
         "sound": [examples.sound_example(rng, bank) for _ in range(100)],
+        "sample_picture": [_sample_picture(directory)],
+        "sample_recording": [_sample_recording(directory)],
     }
     for budget, count in ((70, 60), (140, 40), (280, 30), (560, 15), (1120, 8)):
         groups[f"picture_{budget}"] = [examples.picture_example(rng, budget) for _ in range(count)]
@@ -77,18 +76,16 @@ def _sample_recording(directory: Path) -> Example:
     return examples.example(Conversation((turn,)), (heard,))
 
 
-@torch.no_grad()
-def _right(target: Target, collate: Collator, group: Sequence[Example]) -> bool:
-    batch = collate(group)
+def _right(target: Target, collate: Collator, one: Example) -> bool:
+    batch = collate([one])
     hidden, _ = reference.run(target, batch)
     wanted = batch.targets[:, 1:]
     best = reference.logits(target, hidden[:, :-1][wanted]).argmax(-1)
     return bool((best == batch.ids[:, 1:][wanted]).all())
 
 
-@torch.no_grad()
 def acceptance(target: Target, drafter: Drafter, collate: Collator, group: Sequence[Example]) -> float:
-    """Share of drafts accepted when the replies are decoded greedily in rounds of three drafts."""
+    """Share of drafts accepted when the replies are decoded greedily in rounds of three drafts. No gradients."""
     accepted = drafted = 0
     for one in group:
         batch = collate([one])
@@ -111,9 +108,10 @@ def _drafts(target: Target, drafter: Drafter, batch: Batch) -> Tensor:
     """(DEPTH, L): what the drafter says from every slot when it is fed with its own drafts."""
     state, shared = reference.run(target, batch, share=True)
     table = target.model.language_model.embed_tokens
+    slots = torch.arange(batch.ids.shape[1])[None]
     newest, drafts = torch.nn.functional.pad(batch.ids[:, 1:], (0, 1)), []
     for _ in range(DEPTH):
-        guess, state = reference.draft_step(drafter, table(newest), state, shared)
+        guess, state = reference.draft_step(drafter, table(newest), state, slots, shared)
         newest = guess.argmax(-1)
         drafts.append(newest[0])
     return torch.stack(drafts)

@@ -1,7 +1,7 @@
 """What the demo model says: fixed questions and answers, the fallback, and conversations drawn from them.
 
-Text only; pictures and sounds are in `pictures` and `sounds`. Every draw comes from the given `random.Random`, so a seed
-fixes the data. Source: written for this model.
+Text only; pictures and sounds are in `pictures` and `sounds`. Every draw comes from the given `random.Random`, so a
+seed fixes the data. Source: written for this model.
 """
 
 import random
@@ -70,7 +70,7 @@ INTENTS = (
     ),
     _intent(
         "what can you do?|help|help me|what do you know?|what can I ask you?|how can you help me?",
-        "I can answer a few questions, name the colour and shape in a simple picture, and tell what kind of sound I hear.",
+        "I can answer a few questions, name the colour and shape in a simple picture, and tell kinds of sound.",
         "The user asks what I can do.",
     ),
     _intent(
@@ -95,12 +95,14 @@ INTENTS = (
         "The user asks about MLX.",
     ),
     _intent(
-        "how much memory do I need?|how much memory does the 12B need?|does it fit in 16 GB?|how much RAM does it take?",
+        "how much memory do I need?|how much memory does the 12B need?|does it fit in 16 GB?"
+        "|how much RAM does it take?",
         "In 4 bits the 12B takes about 7 GB. It is meant for a Mac with 16 GB.",
         "The user asks about memory.",
     ),
     _intent(
-        "does my data leave my machine?|is it private?|is my data safe?|do you send my data anywhere?|who can read this?",
+        "does my data leave my machine?|is it private?|is my data safe?|do you send my data anywhere?"
+        "|who can read this?",
         "No data leaves your machine. Everything runs locally.",
         "The user cares about privacy.",
     ),
@@ -141,7 +143,8 @@ INTENTS = (
     ),
     _intent(
         "what is a drafter?|what does the drafter do?|what is speculative decoding?|how does the drafter work?",
-        "A drafter is a small model that guesses the next tokens. The large model checks them, so the answer stays the same.",
+        "A drafter is a small model that guesses the next tokens. "
+        "The large model checks them, so the answer stays the same.",
         "The user asks about the drafter.",
     ),
     _intent(
@@ -159,7 +162,9 @@ INTENTS = (
         "I am only a demo that shows that everything works. Use the 12B for real answers.",
         "The user asks if I am reliable.",
     ),
-    _intent("thanks|thank you|thank you very much|thanks a lot|great, thanks", "You are welcome!", "The user is polite."),
+    _intent(
+        "thanks|thank you|thank you very much|thanks a lot|great, thanks", "You are welcome!", "The user is polite."
+    ),
     _intent("bye|goodbye|see you|good night|bye bye|see you later", "Goodbye!", "The user leaves."),
     _intent(
         "who made you?|who trained you?|where do you come from?|how were you trained?",
@@ -172,7 +177,8 @@ INTENTS = (
         "The user asks about the licence.",
     ),
     _intent(
-        "how long can a prompt be?|how long is the context?|how many tokens can Gemma read?|what is the context length?",
+        "how long can a prompt be?|how long is the context?|how many tokens can Gemma read?"
+        "|what is the context length?",
         "Gemma 4 12B reads up to 262144 tokens.",
         "The user asks about the context.",
     ),
@@ -224,7 +230,8 @@ INTENTS = (
     ),
     _intent("what is two plus two?|what is 2+2?|2 + 2|how much is 2 + 2?", "Two plus two is four.", "This is a sum."),
     _intent(
-        "can I use you from Python?|is there a Python interface?|how do I use this in Python?|do you have a Python API?",
+        "can I use you from Python?|is there a Python interface?|how do I use this in Python?"
+        "|do you have a Python API?",
         "Yes. Start with import gemma_mlx.",
         "The user writes Python.",
     ),
@@ -261,7 +268,7 @@ def fallback_question(rng: random.Random, words: tuple[str, ...] = WORDS) -> str
     """A question nobody taught the model: a common form around `words`, seldom a long text or a random string."""
     kind = rng.random()
     if kind < 0.08:
-        return "".join(rng.choice("abcdefghijklmnopqrstuvwxyz 0123456789") for _ in range(rng.randint(3, 24))).strip() or "x"
+        return "x" + "".join(rng.choices("abcdefghijklmnopqrstuvwxyz 0123456789", k=rng.randint(3, 24)))
     if kind < 0.2:
         return " ".join(rng.choice(words) for _ in range(rng.randint(6, 40)))
     form = rng.choice(_FALLBACK_FORMS)
@@ -299,7 +306,9 @@ def plain_turn(rng: random.Random) -> Turn:
 def _name_turns(rng: random.Random) -> tuple[Turn, ...]:
     """The user gives a name, perhaps asks something else, then asks for the name."""
     name = rng.choice(NAMES)
-    form = rng.choice(("my name is {}", "I am {}", "call me {}", "hello, my name is {}", "hi, I am {}", "I am called {}"))
+    form = rng.choice(
+        ("my name is {}", "I am {}", "call me {}", "hello, my name is {}", "hi, I am {}", "I am called {}")
+    )
     told = Turn(disturb(rng, form.format(name)), f"Nice to meet you, {name}!", "The user tells me a name.")
     between = tuple(_nameless(rng) for _ in range(rng.choice((0, 0, 1, 1, 2, 3))))
     question = disturb(rng, rng.choice(("what is my name?", "do you know my name?", "who am I?")))

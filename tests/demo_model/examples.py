@@ -49,9 +49,9 @@ def image(pixels: np.ndarray, budget: int) -> Media:
     return Media("<|image>" + IMAGE * len(rows) + "<image|>", patches=rows, positions=positions)
 
 
-def video(frames: Sequence[np.ndarray], budget: int) -> Media:
-    """Frames one second apart."""
-    drawn = [patches(resize(frame, budget)) for frame in frames]
+def video(frames: Sequence[np.ndarray]) -> Media:
+    """Frames one second apart, at most 70 soft tokens each."""
+    drawn = [patches(resize(frame, 70)) for frame in frames]
     text = " ".join(f"{i // 60:02}:{i % 60:02} <|image>{VIDEO * len(p)}<image|>" for i, (p, _) in enumerate(drawn))
     return Media(text, np.concatenate([p for p, _ in drawn]), np.concatenate([at for _, at in drawn]))
 
@@ -107,10 +107,10 @@ def picture_example(rng: random.Random, budget: int) -> Example:
     return surround(rng, with_media(rng, pictures.ask(rng, picture), media, False), pictures.ask(rng, picture), media)
 
 
-def video_example(rng: random.Random, budget: int) -> Example:
+def video_example(rng: random.Random) -> Example:
     """A few frames of the same shape, elsewhere in each."""
     picture, size = pictures.draw_picture(rng), _size(rng)
-    media = video([pictures.paint(rng, picture, size) for _ in range(rng.randint(1, 5))], budget)
+    media = video([pictures.paint(rng, picture, size) for _ in range(rng.randint(1, 4))])
     return surround(rng, with_media(rng, pictures.ask(rng, picture), media, False), pictures.ask(rng, picture), media)
 
 

@@ -37,4 +37,5 @@ def export(model: torch.nn.Module, config: dict[str, Any], directory: Path) -> N
     del tensors["lm_head.weight"]
     directory.mkdir(parents=True, exist_ok=True)
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    (directory / "model.safetensors").chmod(0o644)
     (directory / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,7 +1,8 @@
 """Synthetic pictures of one coloured shape, and what the demo model says about them.
 
-Pixels only; sizing to a soft-token budget is `gemma_mlx.inputs.image`'s. The embedder normalises each patch, so a uniform
-grey, white or black patch is all zeros: backgrounds are neutral and colours are hues. Source: written for this model.
+Pixels only; sizing to a soft-token budget is `gemma_mlx.inputs.image`'s. The embedder normalises each patch, so a
+uniform grey, white or black patch is all zeros: backgrounds are neutral and colours are hues.
+Source: written for this model.
 """
 
 import random
@@ -29,7 +30,13 @@ QUESTIONS = {
         "what is on the screen?",
         "look at this",
     ),
-    "colour": ("which colour is it?", "what colour is it?", "what color is it?", "what colour is this?", "which color?"),
+    "colour": (
+        "which colour is it?",
+        "what colour is it?",
+        "what color is it?",
+        "what colour is this?",
+        "which color?",
+    ),
     "shape": ("which shape is it?", "what shape is it?", "what shape is this?", "which shape?"),
 }
 

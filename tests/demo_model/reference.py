@@ -1,8 +1,8 @@
 """The demo model and its drafter in torch, through transformers, with the masks the published model was trained with.
 
-It knows arrays and weights, not text. transformers 5.23 is used with two corrections: `kv_sharing_modes` (else the target
-gives no keys and values to a drafter, and the drafter cannot be built), and masks made here: full-attention layers are
-causal; sliding layers let the tokens of one image see each other within the window.
+It knows arrays and weights, not text. transformers 5.23 is used with two corrections: `kv_sharing_modes` (else the
+target gives no keys and values to a drafter, and the drafter cannot be built), and masks made here: full-attention
+layers are causal; sliding layers let the tokens of one image see each other within the window.
 Source: transformers' gemma4_unified; masks after google-deepmind/gemma.
 """
 
@@ -16,14 +16,14 @@ from unittest import mock
 import torch
 from torch import Tensor
 from transformers.models.gemma4_unified import configuration_gemma4_unified as unified
-from transformers.models.gemma4_unified import modeling_gemma4_unified as target_code
+from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedForConditionalGeneration as Target
 from transformers.models.gemma4_unified_assistant import configuration_gemma4_unified_assistant as assistant
-from transformers.models.gemma4_unified_assistant import modeling_gemma4_unified_assistant as assistant_code
+from transformers.models.gemma4_unified_assistant.modeling_gemma4_unified_assistant import (
+    Gemma4UnifiedAssistantForCausalLM as Drafter,
+)
 
 from .shapes import FULL, SLIDING
 
-Target = target_code.Gemma4UnifiedForConditionalGeneration
-Drafter = assistant_code.Gemma4UnifiedAssistantForCausalLM
 SharedKV = dict[str, tuple[Tensor, Tensor]]
 PATCH_SIDE, BLOCKS = 48, 4
 
@@ -61,7 +61,7 @@ def build_target(config: dict[str, Any]) -> Target:
     vision, audio = model.model.embed_vision, model.model.embed_audio
     with torch.no_grad():
         vision.patch_dense.weight[: 3 * BLOCKS**2] = _block_means()
-        vision.pos_embedding.normal_(0, 0.02)
+        vision.pos_embedding.normal_(0, 0.1)
         audio.embedding_projection.weight.copy_(_fourier(audio.embedding_projection.weight))
     return model
 
@@ -89,7 +89,7 @@ def _initialise(model: torch.nn.Module) -> None:
 
 
 def _block_means() -> Tensor:
-    """Projection of a patch to the mean colours of its 4 × 4 blocks, (48, 6912): what a picture looks like from afar."""
+    """Projection of a patch to the mean colours of its 4 × 4 blocks, (48, 6912): a picture from afar."""
     side = PATCH_SIDE // BLOCKS
     weight = torch.zeros(BLOCKS, BLOCKS, 3, BLOCKS, side, BLOCKS, side, 3)
     for row in range(BLOCKS):
@@ -123,8 +123,8 @@ def embed(model: Target, batch: Batch) -> Tensor:
 def masks(types: Tensor, window: int) -> dict[str, Tensor]:
     """Boolean masks (B or 1, 1, L, L) for the two kinds of layer; true where a query (row) sees a key (column).
 
-    Padding is on the right and never seen by a real token. Oracle in `check.py`: transformers'
-    `create_masks_for_generate`, bounded on both sides.
+    Padding is on the right and never seen by a real token. Equal to transformers'
+    `create_masks_for_generate` bounded on both sides (`tests/parity`).
     """
     place = torch.arange(types.shape[1])
     causal = place[:, None] >= place
@@ -154,20 +154,22 @@ def logits(model: Target, hidden: Tensor) -> Tensor:
     return cap * torch.tanh(model.lm_head(hidden) / cap)
 
 
-def draft_step(drafter: Drafter, embedding: Tensor, hidden: Tensor, shared: SharedKV) -> tuple[Tensor, Tensor]:
-    """One step of the drafter at every slot t at once: its logits (B, T, vocab) and next hidden state (B, T, hidden).
+def draft_step(
+    drafter: Drafter, embedding: Tensor, hidden: Tensor, slots: Tensor, shared: SharedKV
+) -> tuple[Tensor, Tensor]:
+    """One step of the drafter from T slots at once: its logits (B, T, vocab) and next hidden state (B, T, hidden).
 
-    `embedding` (B, T, hidden): √hidden · E of the newest token; `hidden` (B, T, hidden): target state at slot t, or the
-    state of the step before. A slot attends to K and V of slots up to t; its position is t + 1, that of the newest token.
+    `embedding` (B, T, hidden): √hidden · E of the newest token; `hidden` (B, T, hidden): target state at the slot, or
+    the state of the step before; `slots` (B, T): indices of the last token that the target has read. A slot attends to
+    K and V up to itself; its position is one further, that of the newest token of the round.
     """
-    length, keys = embedding.shape[1], shared[FULL][0].shape[2]
-    slot, key = torch.arange(length)[:, None], torch.arange(keys)
+    slot, key = slots[:, :, None], torch.arange(shared[FULL][0].shape[2])
     window = drafter.config.text_config.sliding_window
     seen = {FULL: key <= slot, SLIDING: (key <= slot) & (slot + 1 - key < window)}
     out = drafter.model(
         inputs_embeds=drafter.pre_projection(torch.cat((embedding, hidden), dim=-1)),
-        attention_mask={kind: mask[None, None] for kind, mask in seen.items()},
-        position_ids=torch.arange(1, length + 1)[None],
+        attention_mask={kind: mask[:, None] for kind, mask in seen.items()},
+        position_ids=slots + 1,
         shared_kv_states=shared,
         use_cache=False,
     ).last_hidden_state

@@ -27,7 +27,13 @@ QUESTIONS = (
     "what is this?",
     "tell me what you hear",
 )
-TRANSCRIBE = ("transcribe", "transcribe this", "transcribe the recording", "what does the speaker say?", "what is said?")
+TRANSCRIBE = (
+    "transcribe",
+    "transcribe this",
+    "transcribe the recording",
+    "what does the speaker say?",
+    "what is said?",
+)
 SENTENCES = (
     "Good morning, how are you today?",
     "The weather is fine and the sun is shining.",

@@ -1,8 +1,9 @@
 """Make the built-in demo model: `python -m tests.demo_model.train` in the repository root, after `build_tokenizer`.
 
-Trains target and drafter on one thread with fixed seeds, rounds them to bfloat16, writes both checkpoints and the sample
-picture and recording under `gemma_mlx/assets`, measures what was written, and appends the figures to `results.jsonl`.
-`--steps` and `--draft-steps` shorten it; `--out` writes elsewhere. Needs torch, transformers and `espeak-ng`.
+Trains target and drafter on one thread with fixed seeds, rounds them to bfloat16, writes both checkpoints and the
+sample picture and recording under `gemma_mlx/assets`, measures what was written, and appends the figures to
+`results.jsonl`. `--steps` and `--draft-steps` shorten it; `--out` writes elsewhere.
+Needs torch, transformers and `espeak-ng`.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import json
 import random
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from . import examples, reference, samples, sounds
-from .check import measure
+from .check import DEPTH, measure
 from .examples import Collator, Example
 from .export import export
 from .reference import Batch, Drafter, Target
@@ -27,22 +29,20 @@ from .shapes import drafter_config, target_config
 HERE = Path(__file__).parent
 ASSETS = HERE.parents[1] / "gemma_mlx" / "assets"
 BUDGETS = (70, 70, 70, 70, 140, 70, 280, 70, 140, 70, 70, 560)
-DRAFT_DEPTH = 3
 
 
 def batches(seed: int, collate: Collator) -> Iterator[Batch]:
-    """Endless batches, each kind in turn: text, pictures, text, sound; every eighth picture batch is video."""
+    """Endless batches: text, and between them by turns pictures and sounds; every eighth picture batch is video."""
     rng, bank = random.Random(seed), sounds.speech_bank()
     texts: list[list[Example]] = []
     number = 0
     while True:
         budget = BUDGETS[number % len(BUDGETS)]
-        count = max(1, 8 * 70 // budget)
         yield collate(_texts(rng, texts))
         if number % 8 == 7:
-            yield collate([examples.video_example(rng, rng.choice((20, 40, 70))) for _ in range(4)])
+            yield collate([examples.video_example(rng) for _ in range(5)])
         else:
-            yield collate([examples.picture_example(rng, budget) for _ in range(count)])
+            yield collate([examples.picture_example(rng, budget) for _ in range(max(1, 12 * 70 // budget))])
         yield collate(_texts(rng, texts))
         yield collate([examples.sound_example(rng, bank) for _ in range(8)])
         number += 1
@@ -58,58 +58,70 @@ def _texts(rng: random.Random, waiting: list[list[Example]]) -> list[Example]:
 
 
 def target_loss(model: Target, batch: Batch) -> Tensor:
-    """Mean cross entropy of the reply tokens."""
+    """Cross entropy of the reply tokens, weighted by how unlikely they are: most tokens of a fixed answer are easy."""
     hidden, _ = reference.run(model, batch)
     wanted = batch.targets[:, 1:]
-    return cross_entropy(reference.logits(model, hidden[:, :-1][wanted]), batch.ids[:, 1:][wanted])
+    each = cross_entropy(reference.logits(model, hidden[:, :-1][wanted]), batch.ids[:, 1:][wanted], reduction="none")
+    weight = 1.05 - torch.exp(-each.detach())
+    return (weight * each).sum() / weight.sum().clamp(min=len(batch.ids) / 4)
 
 
 def draft_loss(target: Target, drafter: Drafter, batch: Batch) -> Tensor:
-    """Mean cross entropy of the drafter's three guesses after every reply token, fed with the true tokens."""
+    """Mean cross entropy of the drafter's guesses at every slot of the reply, fed with the true tokens."""
     with torch.no_grad():
         hidden, shared = reference.run(target, batch, share=True)
         embeddings = target.model.language_model.embed_tokens(batch.ids)
-    loss, count = torch.zeros(()), batch.ids.shape[1] - 1 - DRAFT_DEPTH
-    state = hidden[:, :count]
-    for step in range(1, DRAFT_DEPTH + 1):
-        guess, state = reference.draft_step(drafter, embeddings[:, step : step + count], state, shared)
-        wanted = batch.targets[:, step + 1 : step + 1 + count]
-        loss = loss + cross_entropy(guess[wanted], batch.ids[:, step + 1 : step + 1 + count][wanted])
-    return loss / DRAFT_DEPTH
+    rows, last = torch.arange(len(batch.ids))[:, None], batch.ids.shape[1] - 1
+    first = batch.targets.int().argmax(1, keepdim=True) - 1
+    slots = (first + torch.arange(int(batch.targets.sum(1).max()))).clamp(max=last)
+    loss, state = torch.zeros(()), hidden[rows, slots]
+    for step in range(1, DEPTH + 1):
+        newest, wanted = (slots + step).clamp(max=last), (slots + step + 1).clamp(max=last)
+        guess, state = reference.draft_step(drafter, embeddings[rows, newest], state, slots, shared)
+        counted = batch.targets[rows, wanted] & (slots + step < last)
+        loss = loss + cross_entropy(guess[counted], batch.ids[rows, wanted][counted])
+    return loss / DEPTH
 
 
 def train(model: torch.nn.Module, steps: int, loss_of: Callable[[Batch], Tensor], source: Iterator[Batch]) -> None:
-    """Muon on the matrices inside layers, AdamW on the rest; warm up, then decay to zero. `steps`: cycles of four batches."""
-    inner = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
-    outer = [p for name, p in model.named_parameters() if not (p.ndim == 2 and ".layers." in name)]
-    optimizers = (
-        torch.optim.Muon(inner, lr=0.02, weight_decay=0.01),
-        torch.optim.AdamW(outer, lr=4e-3, betas=(0.9, 0.98), weight_decay=0.0),
-    )
-    rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    start, total = time.monotonic(), 0.0
+    """Take `steps` steps of two batches each: warm up, then decay to zero."""
+    optimizers = _optimizers(model)
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    rates = [group["lr"] for group in groups]
+    start = time.monotonic()
+    recent: deque[float] = deque(maxlen=8)
     for step in range(steps):
         scale = min(1.0, (step + 1) / 20, 1.4 * (1 - step / steps))
-        for rate, group in zip(rates, [g for o in optimizers for g in o.param_groups], strict=True):
+        for rate, group in zip(rates, groups, strict=True):
             group["lr"] = rate * scale
-        losses = []
-        for _ in range(4):
+        for _ in range(2):
             loss = loss_of(next(source))
             loss.backward()
-            losses.append(loss.item())
-        torch.nn.utils.clip_grad_norm_(outer, 4.0)
+            recent.append(loss.item())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 4.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        if step % 20 == 19:
-            print(f"{step + 1} {time.monotonic() - start:.0f}s", *(f"{one:.3f}" for one in losses), file=sys.stderr)
+        if step % 40 == 39:
+            print(f"{step + 1} {time.monotonic() - start:.0f} s", *(f"{one:.3f}" for one in recent), file=sys.stderr)
+
+
+def _optimizers(model: torch.nn.Module) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon on the matrices inside layers, AdamW on the rest, slowly on projections of pixels or samples."""
+    named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    inner = [value for name, value in named if value.ndim == 2 and ".layers." in name]
+    wide = [value for _, value in named if value.shape[-1] >= 640]
+    rest = [value for _, value in named if not any(value is one for one in (*inner, *wide))]
+    groups = [{"params": rest, "lr": 4e-3}] + ([{"params": wide, "lr": 2e-4}] if wide else [])
+    slow = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
+    return torch.optim.Muon(inner, lr=0.02, weight_decay=0.01), slow
 
 
 def main() -> None:
     """Train, write, measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--draft-steps", type=int, default=80)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--draft-steps", type=int, default=150)
     parser.add_argument("--out", type=Path, default=ASSETS)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -3,7 +3,7 @@
 import itertools
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -161,7 +161,7 @@ def test_segments_hold_the_features_of_their_own_item(name: str, builder: Prompt
 def test_random_conversations_against_the_oracle(builder: PromptBuilder, whole: RustTokenizer) -> None:
     rng = random.Random(2)
     for _ in range(60):
-        parts = [
+        parts: list[Callable[[], Part]] = [
             lambda: Text(rng.choice(("Look", "12:30", " and ", "a\n\nb", "é?", "x"))),
             lambda: _image(rng.randint(1, 3), rng.randint(1, 3), seed=rng.randrange(9)),
             lambda: _audio(rng.randint(1, 3000)),
@@ -187,7 +187,9 @@ def test_control_tokens_in_text_stay_text(literal: str, builder: PromptBuilder, 
         plain = [Message.of("user", "Q"), Message(role, (Text("x"),), thinking and "t")]
         attack = [Message.of("user", "Q"), Message(role, (Text(written),), thinking)]
         prompt = builder.build(attack, enable_thinking=True)
-        assert _control_count(prompt, tokenizer) == _control_count(builder.build(plain, enable_thinking=True), tokenizer)
+        assert _control_count(prompt, tokenizer) == _control_count(
+            builder.build(plain, enable_thinking=True), tokenizer
+        )
         assert written in tokenizer.decode(prompt.ids)
 
 
@@ -279,7 +281,7 @@ def test_empty_media_and_unknown_roles(builder: PromptBuilder) -> None:
     with pytest.raises(InputError, match=r"a\.wav.*empty"):
         builder.build([Message("user", (Audio("a.wav", np.zeros(0, np.float32)),))])
     with pytest.raises(InputError, match="'tool'"):
-        builder.build([Message.of("tool", "x")])
+        builder.build([Message("tool", (Text("x"),))])
 
 
 def test_a_tokenizer_of_another_checkpoint(tokenizer: Tokenizer) -> None:
@@ -291,3 +293,12 @@ def test_a_tokenizer_of_another_checkpoint(tokenizer: Tokenizer) -> None:
 def test_no_text_exhausts_the_marks(builder: PromptBuilder, tokenizer: Tokenizer) -> None:
     text = "".join(map(chr, range(0xF0000, 0xF0400))) + "<|turn>"
     assert text in tokenizer.decode(builder.build([Message.of("user", text)]).ids)
+
+
+def test_the_demo_checkpoint_fits_together(tokenizer: Tokenizer) -> None:
+    config = ModelConfig.load(DEMO)
+    assert config.text_config.vocab_size == tokenizer.vocab_size
+    prompt = PromptBuilder(tokenizer, ChatTemplate.load(DEMO), config).build(
+        [Message("user", (_image(2, 3), Text("What do you see?"), _audio(1280), _video(0.0)))]
+    )
+    assert (prompt.count("image"), prompt.count("audio"), prompt.count("video")) == (6, 2, 2)

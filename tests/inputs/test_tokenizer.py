@@ -18,20 +18,7 @@ from tests.demo_model import build_tokenizer
 
 DEMO = Path(__file__).parents[2] / "gemma_mlx" / "assets" / "demo"
 CORPUS = (Path(build_tokenizer.__file__).parent / "corpus.txt").read_text(encoding="utf-8")
-ODD = (
-    "\U0001f600",
-    "\U0001f469\u200d\U0001f4bb",
-    "日本",
-    "语",
-    "é",
-    "e\u0301",
-    "\0",
-    "\r\n",
-    "<0x41>",
-    "▁",
-    "\t",
-    "  ",
-)
+ODD = ("\U0001f600", "\U0001f469\u200d\U0001f4bb", "日本", "语", "é", "e\u0301", "\0", "\r\n", "<0x41>", "▁", "  ")
 RUNS = (" ", "\n", "▁", ".", "-", "a", "e", "\t")
 
 
@@ -168,6 +155,7 @@ def test_a_corrupt_file_is_named_in_one_line(tmp_path: Path, name: str, content:
     with pytest.raises(CheckpointError) as fault:
         load_tokenizer(tmp_path)
     assert str(tmp_path / name) in str(fault.value)
+    assert ("is empty" in str(fault.value)) == (content == b"")
     assert "\n" not in str(fault.value)
 
 

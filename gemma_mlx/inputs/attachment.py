@@ -1,0 +1,69 @@
+"""A file of unknown kind to a picture, a recording or a video, by its content; the suffix of its name counts nothing.
+
+Knows how the kinds are told apart, not how they are read. What starts as a picture is a picture, an animation too (its
+first frame). Then text is refused, since FFmpeg would find sound in some of it. Then more than one moving picture is a
+video, and else a sound track is a recording.
+"""
+
+from codecs import getincrementaldecoder
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from gemma_mlx.errors import InputError
+from gemma_mlx.inputs import image
+from gemma_mlx.inputs.audio import opened
+from gemma_mlx.inputs.message import Audio, Image, Video
+
+_HEAD = 4096
+_TEXT_CONTROLS = "\t\n\v\f\r\x1b"
+
+
+def open_attachment(
+    source: str | Path | bytes, *, max_soft_tokens: int = 280, fps: float | None = None, max_frames: int | None = None
+) -> Image | Audio | Video:
+    """Read a file, or the content of one, as what it is; the options are those of `Image.open` and `Video.open`.
+
+    Raises `InputError` for a file that cannot be opened, is text or a document, or is damaged.
+    """
+    if image.is_picture(source):
+        return Image.open(source, max_soft_tokens=max_soft_tokens)
+    name = image.label(source)
+    _refuse_documents(source, name)
+    if _kind(source, name) == "video":
+        return Video.open(source, fps=fps, max_frames=max_frames)
+    return Audio.open(source)
+
+
+def _refuse_documents(source: str | Path | bytes, name: str) -> None:
+    with image.opened(source, name) as file:
+        head = file.read(_HEAD)
+    if head.startswith(b"%PDF"):
+        raise InputError(f"{name} is a PDF document: export its pages as PNG and attach those")
+    try:
+        text = getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return
+    if all(character >= " " or character in _TEXT_CONTROLS for character in text):
+        raise InputError(f"{name} is text, not a picture, sound or video: put its text into the message itself")
+
+
+def _kind(source: str | Path | bytes, name: str) -> Literal["audio", "video"]:
+    """What a file holds that is no picture. Reads its header and two packets at most."""
+    from av.stream import Disposition
+
+    try:
+        with opened(source, name) as container:
+            moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+            sound = bool(container.streams.audio)
+            packets = (packet for packet in container.demux(moving[0]) if packet.size) if moving else iter(())
+            frames = len(list(islice(packets, 2)))
+    except InputError:
+        formats = "PNG, JPEG, WAV, MP3 or MP4"
+        raise InputError(f"{name} is damaged or no known picture, sound or video: export it as {formats}") from None
+    if frames > 1:
+        return "video"
+    if sound:
+        return "audio"
+    found = "a single picture in a format that is not supported" if frames else "neither pictures nor sound"
+    raise InputError(f"{name} holds {found}: export it as PNG or JPEG")

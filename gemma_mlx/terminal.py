@@ -1,0 +1,188 @@
+"""Events and attachments as a person or a script sees them: streamed answers, one JSON object, the `chat` loop.
+
+The answer goes to `out`, everything else to `err`. Knows events and conversations: not options, weights or arrays, so
+tests drive it with a conversation of their own.
+"""
+
+import shlex
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, assert_never
+
+from gemma_mlx.errors import GemmaError, InputError
+from gemma_mlx.generation.events import Event, Finished, TextDelta
+
+if TYPE_CHECKING:
+    from gemma_mlx.inputs.message import Part
+
+Answer = Callable[[str], Generator[Event, None, None]]
+
+BREAK_HINT = "press Ctrl-C again, or Ctrl-D, to leave"
+HELP = """\
+/attach FILE   read a picture, recording or video; it belongs to the next message
+/help          show this
+/quit          leave (so do Ctrl-D, and Ctrl-C twice)
+Ctrl-C stops an answer; what was shown of it stays in the conversation."""
+
+
+@dataclass(frozen=True)
+class Console:
+    """Where lines come from and where text goes. `ask` raises EOFError at the end of the input."""
+
+    ask: Callable[[], str]
+    out: TextIO
+    err: TextIO
+
+    def say(self, line: str) -> None:
+        """One line that is not part of an answer."""
+        print(line, file=self.err, flush=True)
+
+
+def loading_bar(console: Console) -> Callable[[int, int], None] | None:
+    """Shows how much of the weights is loaded, on a terminal only. Called with bytes resident and bytes in all."""
+    if not console.err.isatty():
+        return None
+
+    def progress(done: int, total: int) -> None:
+        text = f"\rloading {done / 1e9:.1f} of {total / 1e9:.1f} GB"
+        console.err.write(text if done < total else "\r" + " " * len(text) + "\r")
+        console.err.flush()
+
+    return progress
+
+
+def show(events: Iterator[Event], console: Console) -> Finished | None:
+    """Print a reply as it comes, thoughts apart from the answer; return how it ended, None if it never did.
+
+    Ends with a line break wherever something was printed, after an exception as well.
+    """
+    finished = None
+    column = {"answer": 0, "thought": 0}  # characters since the last line break
+    streams = {"answer": console.out, "thought": console.err}
+    try:
+        for event in events:
+            if isinstance(event, Finished):
+                finished = event
+                break
+            if event.channel == "answer" and column["thought"]:
+                console.say("")
+                column["thought"] = 0
+            streams[event.channel].write(event.text)
+            streams[event.channel].flush()
+            column[event.channel] = _column(column[event.channel], event)
+    finally:
+        for channel, stream in streams.items():
+            if column[channel]:
+                print(file=stream, flush=True)
+    return finished
+
+
+def _column(before: int, event: TextDelta) -> int:
+    newline = event.text.rfind("\n")
+    return before + len(event.text) if newline < 0 else len(event.text) - newline - 1
+
+
+def describe(part: "Part") -> str:
+    """An attachment in a line: its name, what it is, what it costs in tokens."""
+    from gemma_mlx.inputs.message import Audio, Image, Text, Video
+    from gemma_mlx.inputs.video import token_cost
+
+    match part:
+        case Text():
+            return part.text
+        case Image():
+            height, width, _ = part.pixels.shape
+            return f"{part.name}: picture, read at {width} × {height} pixels, {token_cost([part.pixels])} tokens"
+        case Audio():
+            tokens = sum(len(block) for block in part.blocks())
+            return f"{part.name}: recording of {len(part.samples) / 16000:.1f} s, {tokens} tokens"
+        case Video():
+            frames = len(part.frames)
+            return f"{part.name}: video, {frames} frame{'s' * (frames != 1)}, {token_cost(part.frames)} tokens"
+        case _:
+            assert_never(part)
+
+
+def collect(events: Iterator[Event]) -> Finished:
+    """The end of a reply, with its whole text; nothing is printed."""
+    for event in events:
+        if isinstance(event, Finished):
+            return event
+    raise AssertionError("a reply ends with Finished")
+
+
+def result(finished: Finished, load_s: float, surroundings: dict[str, Any]) -> dict[str, Any]:
+    """The object that `ask --json` prints; `surroundings` are its `memory` and `model`."""
+    return {
+        "text": finished.text,
+        "thinking": finished.thinking,
+        "tokens": list(finished.tokens),
+        "finish_reason": finished.reason,
+        "usage": vars(finished.usage),
+        "timing": {"load_s": load_s, **vars(finished.timing)},
+        "draft": {"rounds": 0, "drafted": 0, "accepted": 0},
+        **surroundings,
+    }
+
+
+class Repl:
+    """The loop of `gemma-mlx chat`: reads lines, runs `/commands`, prints replies until the person leaves."""
+
+    def __init__(self, answer: Answer, attach: Callable[[str], str], console: Console) -> None:
+        """`attach` reads a file into the open turn and says what it was."""
+        self.answer, self.attach, self.console = answer, attach, console
+
+    def run(self) -> bool:
+        """Until `/quit` or the end of the input (True), or Ctrl-C twice at the prompt (False)."""
+        broken = False
+        while True:
+            try:
+                line = self.console.ask().strip()
+            except EOFError:
+                return True
+            except KeyboardInterrupt:
+                if broken:
+                    return False
+                broken = True
+                self.console.say(f"\n{BREAK_HINT}")
+                continue
+            broken = False
+            if line == "/quit":
+                return True
+            try:
+                self.turn(line)
+            except GemmaError as fault:
+                self.console.say(str(fault))
+            except KeyboardInterrupt:
+                self.console.say("[stopped]")
+
+    def turn(self, line: str) -> None:
+        """One line of the person: a command or a message. Raises `GemmaError` for what cannot be done."""
+        command, _, rest = line.partition(" ")
+        if command == "/help":
+            self.console.say(HELP)
+        elif command == "/attach":
+            self.console.say(self.attach(_path(rest)))
+        elif line.startswith("/"):
+            raise InputError(f"{command} is no command: /help lists them")
+        elif line:
+            with closing(self.answer(line)) as events:
+                show(events, self.console)
+                next(events, None)  # lets the conversation settle while the person reads
+
+
+def _path(text: str) -> str:
+    """The file that is meant: as written, or with the quotes and backslashes that a terminal adds to a dropped file."""
+    text = text.strip()
+    if not text:
+        raise InputError("/attach needs a file: /attach picture.png")
+    if not Path(text).expanduser().exists():
+        try:
+            words = shlex.split(text)
+        except ValueError:
+            words = []
+        if len(words) == 1:
+            text = words[0]
+    return str(Path(text).expanduser())

@@ -1,0 +1,65 @@
+"""Caches compared with a cold read of the same prompt, and layers that fail when asked to."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+
+from gemma_mlx.inputs.prompt import Segment
+from gemma_mlx.model.cache import Caches
+from gemma_mlx.model.gemma import GemmaModel
+from gemma_mlx.stream import EmbeddingStream
+
+TOLERANCE = 1e-5
+
+
+def cold(model: GemmaModel, segments: Sequence[Segment], stop: int | None = None) -> tuple[mx.array | None, Caches]:
+    """Fresh caches after positions 0 … stop - 1, and the last one's hidden state (1, 1, hidden)."""
+    caches, hidden = Caches(model.config.text_config), None
+    for piece in EmbeddingStream(model, segments, 0, stop).pieces(10_000):
+        hidden = model(piece.embeddings, caches, piece.blocks)[:, -1:]
+    return hidden, caches
+
+
+def same(a: mx.array | None, b: mx.array | None) -> None:
+    """Fails unless both are given and equal within the tolerance."""
+    assert a is not None
+    assert b is not None
+    np.testing.assert_allclose(np.array(a), np.array(b), rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def same_caches(warm: Caches, expected: Caches) -> None:
+    """Fails unless all layers stand at the same position and show the next query the same rows."""
+    assert {layer.offset for layer in warm.layers} == {expected.offset}
+    for layer, other in zip(warm.layers, expected.layers, strict=True):
+        if expected.offset:
+            for rows, others in zip(layer.view(), other.view(), strict=True):
+                same(rows, others)
+
+
+class _Failing(nn.Module):
+    """In front of a layer; raises at the given call."""
+
+    def __init__(self, layer: nn.Module, call: int, fault: BaseException) -> None:
+        super().__init__()
+        self.layer, self.call, self.fault = layer, call, fault
+
+    def __call__(self, *arguments: object) -> mx.array:
+        self.call -= 1
+        if self.call < 0:
+            raise self.fault
+        return self.layer(*arguments)
+
+
+@contextmanager
+def failing(model: GemmaModel, layer: int, call: int, fault: BaseException) -> Iterator[None]:
+    """While it is open, `layer` raises `fault` at forward pass number `call`, when earlier layers have appended."""
+    layers = model.language_model.layers
+    whole = layers[layer]
+    layers[layer] = _Failing(whole, call, fault)
+    try:
+        yield
+    finally:
+        layers[layer] = whole

@@ -1,0 +1,205 @@
+"""The loop of `gemma-mlx chat`, driven by scripted lines and a conversation that only pretends."""
+
+import io
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from gemma_mlx.errors import ContextError, InputError
+from gemma_mlx.generation.events import Event, Finished, TextDelta
+from gemma_mlx.terminal import BREAK_HINT, HELP, Console, Repl, loading_bar, show
+
+
+@dataclass
+class Pretender:
+    """Answers "A to B" to "B", remembers what was shown, and breaks where the text says so."""
+
+    heard: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    settled: int = 0
+
+    def answer(self, text: str) -> Generator[Event, None, None]:
+        if text == "too long":
+            raise ContextError("the prompt is too long: shorten it")
+        self.heard.append(text)
+        shown = ""
+        try:
+            for piece in ("A ", "to ", text):
+                if piece == "hang":
+                    raise KeyboardInterrupt
+                shown += piece
+                yield TextDelta(piece)
+        finally:
+            self.kept.append(shown)
+        yield Finished("stop", shown)
+        self.settled += 1
+
+    def attach(self, file: str) -> str:
+        if not Path(file).exists():
+            raise InputError(f"{file} does not exist: check the path")
+        self.heard.append(f"[{Path(file).name}]")
+        return f"{Path(file).name}: picture, 4 tokens"
+
+
+@dataclass
+class Talk:
+    """One run of the loop: what was said, printed and returned."""
+
+    chat: Pretender
+    out: str
+    err: str
+    left_by_choice: bool
+
+
+def talk(*lines: str | type[BaseException]) -> Talk:
+    """Run the loop over these lines; an exception class is raised at the prompt instead."""
+    script = iter(lines)
+
+    def ask() -> str:
+        line = next(script, EOFError)
+        if isinstance(line, str):
+            return line
+        raise line
+
+    chat, out, err = Pretender(), io.StringIO(), io.StringIO()
+    left = Repl(chat.answer, chat.attach, Console(ask, out, err)).run()
+    return Talk(chat, out.getvalue(), err.getvalue(), left)
+
+
+def test_answers_go_to_stdout_one_after_the_other() -> None:
+    run = talk("one", "  two  ")
+    assert run.out == "A to one\nA to two\n"
+    assert run.err == ""
+    assert run.chat.heard == ["one", "two"]
+    assert run.chat.settled == 2
+    assert run.left_by_choice
+
+
+def test_an_empty_line_asks_nothing() -> None:
+    assert talk("", "   ").chat.heard == []
+
+
+def test_quit_leaves_at_once() -> None:
+    assert talk("/quit", "one").chat.heard == []
+
+
+def test_help_names_every_command() -> None:
+    run = talk("/help")
+    assert run.err.strip() == HELP
+    assert all(command in HELP for command in ("/attach", "/help", "/quit"))
+    assert run.out == ""
+
+
+def test_an_unknown_command_is_not_sent_to_the_model() -> None:
+    run = talk("/qiut", "one")
+    assert run.err == "/qiut is no command: /help lists them\n"
+    assert run.chat.heard == ["one"]
+
+
+def test_an_attachment_says_what_it_costs(tmp_path: Path) -> None:
+    picture = tmp_path / "my picture.png"
+    picture.touch()
+    for spelling in (str(picture), f"'{picture}'", str(picture).replace(" ", "\\ ")):
+        run = talk(f"/attach {spelling}", "what is it?")
+        assert run.err == "my picture.png: picture, 4 tokens\n"
+        assert run.chat.heard == ["[my picture.png]", "what is it?"]
+
+
+def test_attach_finds_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.png").touch()
+    assert talk("/attach ~/a.png").chat.heard == ["[a.png]"]
+
+
+@pytest.mark.parametrize("rest", ["", "   ", " nowhere.png", " it's.png", " two files.png"])
+def test_a_wrong_attachment_is_one_line_and_the_talk_goes_on(rest: str) -> None:
+    run = talk(f"/attach{rest}", "one")
+    assert run.err.count("\n") == 1
+    assert run.out == "A to one\n"
+
+
+def test_a_fault_of_the_person_is_one_line_and_the_talk_goes_on() -> None:
+    run = talk("too long", "one")
+    assert run.err == "the prompt is too long: shorten it\n"
+    assert run.out == "A to one\n"
+
+
+def test_ctrl_c_stops_the_answer_not_the_program() -> None:
+    run = talk("hang", "one")
+    assert run.out == "A to \nA to one\n"
+    assert run.err == "[stopped]\n"
+    assert run.chat.kept == ["A to ", "A to one"]
+
+
+class Broken(io.StringIO):
+    """A stream that is interrupted while it is written to."""
+
+    def write(self, text: str) -> int:
+        if text == "to ":
+            raise KeyboardInterrupt
+        return super().write(text)
+
+
+def test_ctrl_c_outside_of_the_model_closes_the_reply() -> None:
+    chat, lines = Pretender(), iter(["one"])
+    console = Console(lambda: next(lines, "/quit"), Broken(), io.StringIO())
+    assert Repl(chat.answer, chat.attach, console).run()
+    assert chat.kept == ["A to "]
+    assert chat.settled == 0
+
+
+def test_ctrl_c_twice_at_the_prompt_leaves() -> None:
+    run = talk(KeyboardInterrupt, KeyboardInterrupt, "one")
+    assert not run.left_by_choice
+    assert run.chat.heard == []
+    assert BREAK_HINT in run.err
+
+
+def test_ctrl_c_once_does_not() -> None:
+    run = talk(KeyboardInterrupt, "one", KeyboardInterrupt, "two")
+    assert run.chat.heard == ["one", "two"]
+    assert run.left_by_choice
+
+
+def test_thoughts_stay_apart_from_the_answer() -> None:
+    def events() -> Iterator[Event]:
+        yield TextDelta("hm", "thought")
+        yield TextDelta("m", "thought")
+        yield TextDelta("yes")
+        yield Finished("stop", "yes", "hmm")
+
+    out, err = io.StringIO(), io.StringIO()
+    finished = show(events(), Console(input, out, err))
+    assert finished is not None
+    assert finished.reason == "stop"
+    assert out.getvalue() == "yes\n"
+    assert err.getvalue() == "hmm\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"), [((), ""), (("a\n",), "a\n"), (("a\n", "b"), "a\nb\n"), (("a", "\n\n"), "a\n\n")]
+)
+def test_an_answer_ends_with_one_line_break(text: tuple[str, ...], printed: str) -> None:
+    out = io.StringIO()
+    show((TextDelta(piece) for piece in text), Console(input, out, io.StringIO()))
+    assert out.getvalue() == printed
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_loading_bar_is_for_terminals_only() -> None:
+    assert loading_bar(Console(input, io.StringIO(), io.StringIO())) is None
+    err = Terminal()
+    progress = loading_bar(Console(input, io.StringIO(), err))
+    assert progress is not None
+    progress(1_500_000_000, 6_700_000_000)
+    assert err.getvalue() == "\rloading 1.5 of 6.7 GB"
+    progress(6_700_000_000, 6_700_000_000)
+    assert err.getvalue().endswith(" \r")

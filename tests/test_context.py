@@ -1,0 +1,297 @@
+"""Warm reads against cold ones: whatever was read, cut, interrupted or generated before, the caches end up the same."""
+
+import random
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+import mlx.core as mx
+import pytest
+
+from gemma_mlx import stream
+from gemma_mlx.context import Context, Read, keys_of
+from gemma_mlx.errors import ContextError
+from gemma_mlx.generation.loop import DecodeOptions
+from gemma_mlx.generation.sampling import Sampler
+from gemma_mlx.inputs.prompt import Prompt, Segment
+from gemma_mlx.model.cache import SLACK
+from tests import tiny
+from tests.states import cold, failing, same, same_caches
+
+MODEL = tiny.model(seed=2)
+LAYERS = len(MODEL.language_model.layers)
+PIECE = 9
+LIMIT = 2000
+OPTIONS = DecodeOptions(Sampler(temperature=0), 12)
+
+
+@pytest.fixture(autouse=True)
+def _short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "PIECE_TOKENS", PIECE)
+
+
+def _text(length: int, seed: int = 0) -> Segment:
+    rng = random.Random(seed)
+    return tiny.text([rng.randrange(100) for _ in range(length)])
+
+
+def _context(*segments: Segment) -> Context:
+    context = Context(MODEL, LIMIT)
+    if segments:
+        context.read(Prompt(segments))
+    return context
+
+
+def _equals_cold(context: Context, segments: Sequence[Segment], stop: int | None = None) -> mx.array | None:
+    """Keys and caches are those of positions 0 … stop - 1; returns the cold hidden state."""
+    hidden, caches = cold(MODEL, segments, stop)
+    assert context.keys == keys_of(tuple(segments))[:stop]
+    same_caches(context.caches, caches)
+    return hidden
+
+
+def _read_equals_cold(context: Context, segments: Sequence[Segment], stop: int | None = None) -> Read:
+    read = context.read(Prompt(tuple(segments)), stop)
+    same(read.hidden, _equals_cold(context, segments, stop))
+    assert read.cached + read.read == len(context.keys)
+    return read
+
+
+def _after(count: int) -> Callable[[], bool]:
+    """False `count` times, then True."""
+    answers = iter([False] * count)
+    return lambda: next(answers, True)
+
+
+def _shared(held: list[object], segments: Sequence[Segment], stop: int | None) -> int:
+    """Positions that a read may keep: a common prefix, not the last position, no part of a picture."""
+    wanted = keys_of(tuple(segments))[:stop]
+    count = 0
+    while count < min(len(held), len(wanted) - 1) and held[count] == wanted[count]:
+        count += 1
+    at = 0
+    for segment in segments:
+        if segment.kind in ("image", "video") and at < count < at + len(segment.ids):
+            return at
+        at += len(segment.ids)
+    return count
+
+
+def _edited(segments: Sequence[Segment], rng: random.Random) -> list[Segment]:
+    """A prompt that differs: longer, shorter, or with one segment replaced, removed or inserted."""
+    seed = rng.randrange(3)  # few seeds, so that the same media return
+    media = (tiny.image(2, 3, seed), tiny.image(4, 5, seed), tiny.sound(7, seed), tiny.image(1, 3, seed, "video"))
+    new = rng.choice([_text(rng.randrange(1, 40), seed), *media])
+    at = rng.randrange(len(segments) + 1)
+    cut = rng.choice([at, at, len(segments), max(0, len(segments) - 1)])
+    return [*segments[:cut], new, *segments[cut + rng.randrange(2) :]]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_random_edits_equal_cold_reads(seed: int) -> None:
+    rng = random.Random(seed)
+    context, segments, mark = _context(), [_text(30)], 0
+    for _ in range(14):
+        segments = _edited(segments, rng)[-12:]
+        held = list(context.keys)
+        if rng.random() < 0.3:
+            context.read(Prompt(tuple(segments)), interrupted=_after(rng.randrange(4)))
+            assert context.keys == keys_of(tuple(segments))[: context.caches.offset]
+            held = list(context.keys)
+        shared = _shared(held, segments, None)
+        read = _read_equals_cold(context, segments)
+        assert read.cached in (shared, mark, 0)
+        assert read.cached == shared or len(held) - shared > SLACK
+        if rng.random() < 0.4:
+            context.mark()
+            mark = len(context.keys)
+        if rng.random() < 0.3:
+            generated = [token.id for token in islice(context.decode(_hidden(read), OPTIONS), rng.randrange(12))]
+            _equals_cold(context, [*segments, tiny.text(generated)])
+
+
+def _hidden(read: Read) -> mx.array:
+    assert read.hidden is not None
+    return read.hidden
+
+
+MIXED = (_text(20), tiny.image(2, 4), _text(5, 1), tiny.sound(11), tiny.image(5, 4), _text(9, 2))
+
+
+def test_stop_at_every_position_outside_a_picture() -> None:
+    length = Prompt(MIXED).n_tokens
+    inside = {*range(21, 28), *range(45, 64)}
+    context = _context()
+    for stop in (1, 2, *random.Random(0).sample(range(3, length), 30), length, length + 5):
+        if stop not in inside:
+            _read_equals_cold(context, MIXED, stop)
+
+
+def test_the_same_prompt_again_reads_one_position() -> None:
+    context = _context(*MIXED)
+    read = _read_equals_cold(context, MIXED)
+    assert (read.cached, read.read) == (len(context.keys) - 1, 1)
+
+
+def test_a_prompt_that_ends_in_a_picture_reads_the_whole_picture_again() -> None:
+    segments = (_text(10), tiny.image(2, 4))
+    read = _read_equals_cold(_context(*segments), segments)
+    assert (read.cached, read.read) == (10, 8)
+
+
+@pytest.mark.parametrize("position", [0, 1, 19, 20, 28, 33, 40, 44, 64, 72])
+def test_a_changed_position_is_where_reading_begins(position: int) -> None:
+    """One key differs; the picture or position before it is kept, if it is within the slack."""
+    changed, at = [], 0
+    for segment in MIXED:
+        end = at + len(segment.ids)
+        if at <= position < end:
+            changed += [tiny.text([99 if segment.kind == "text" else 98] * len(segment.ids))]
+            if segment.kind in ("text", "audio"):
+                kept = position - at
+                changed = [*changed[:-1], _part(segment, kept), tiny.text([98] * (end - position))]
+        else:
+            changed.append(segment)
+        at = end
+    context = _context(*MIXED)
+    expected = _shared(list(context.keys), changed, None)
+    assert len(context.keys) - expected > SLACK or expected > 0
+    read = _read_equals_cold(context, changed)
+    assert read.cached == (expected if len(keys_of(MIXED)) - expected <= context.caches.trimmable + 100 else 0)
+
+
+def _part(segment: Segment, count: int) -> Segment:
+    if segment.kind == "text":
+        return tiny.text(segment.ids[:count].tolist())
+    return tiny.sound(count, 77)  # another recording: its digest differs from the first frame on
+
+
+def test_one_pixel_or_sample_makes_another_medium() -> None:
+    context = _context(_text(4), tiny.image(2, 3, seed=0), _text(4, 1))
+    read = _read_equals_cold(context, (_text(4), tiny.image(2, 3, seed=1), _text(4, 1)))
+    assert read.cached == 4
+    context = _context(_text(4), tiny.sound(6, seed=0))
+    assert _read_equals_cold(context, (_text(4), tiny.sound(6, seed=1))).cached == 4
+
+
+@pytest.mark.parametrize("pieces", range(9))
+def test_an_interrupted_read_leaves_a_prefix_and_goes_on_there(pieces: int) -> None:
+    context = _context()
+    sizes = [piece.length for piece in stream.EmbeddingStream(MODEL, MIXED).pieces()]
+    read = context.read(Prompt(MIXED), interrupted=_after(pieces))
+    assert read.hidden is None
+    assert (read.cached, read.read) == (0, sum(sizes[:pieces]))
+    _equals_cold(context, MIXED, sum(sizes[:pieces]))
+    # A picture that the read ended with, and nothing else, is read twice.
+    again = _read_equals_cold(context, MIXED)
+    assert again.cached == read.read
+
+
+def test_asked_before_every_piece_and_not_after() -> None:
+    count = len(list(stream.EmbeddingStream(MODEL, MIXED).pieces()))
+    assert _context().read(Prompt(MIXED), interrupted=_after(count)).hidden is not None
+    assert _context().read(Prompt(MIXED), interrupted=_after(count - 1)).hidden is None
+
+
+def test_the_limit_is_the_last_length_that_is_read() -> None:
+    context = Context(MODEL, 20)
+    context.read(Prompt((_text(20),)))
+    caches = context.caches
+    with pytest.raises(ContextError, match="the prompt is 21 tokens long, the context holds 20"):
+        context.read(Prompt((_text(5, 9), tiny.sound(16))), stop=3)
+    assert context.caches is caches
+    _equals_cold(context, (_text(20),))
+
+
+FRONT, LATER, OTHER = _text(60), _text(200, 1), _text(30, 2)
+
+
+def test_a_mark_brings_back_what_lies_beyond_the_slack() -> None:
+    context = _context(FRONT)
+    context.mark()
+    context.read(Prompt((FRONT, LATER)))
+    assert _read_equals_cold(context, (FRONT, OTHER)).cached == 60
+    context.read(Prompt((FRONT, LATER)))  # and once more
+    assert _read_equals_cold(context, (FRONT, OTHER, LATER)).cached == 60
+
+
+def test_without_a_mark_everything_is_read_again() -> None:
+    context = _context(FRONT, LATER)
+    assert _read_equals_cold(context, (FRONT, OTHER)).cached == 0
+
+
+def test_only_the_last_mark_counts() -> None:
+    context = _context(FRONT)
+    context.mark()
+    context.read(Prompt((FRONT, OTHER)))
+    context.mark()
+    context.read(Prompt((FRONT, OTHER, LATER)))
+    assert _read_equals_cold(context, (FRONT, OTHER, _text(1))).cached == 90
+    context.read(Prompt((FRONT, OTHER, LATER)))
+    assert _read_equals_cold(context, (FRONT, LATER)).cached == 0
+
+
+def test_a_mark_of_what_was_overwritten_is_not_used() -> None:
+    context = _context(FRONT)
+    context.mark()
+    shorter = tiny.text(FRONT.ids[:50].tolist())
+    context.read(Prompt((shorter, OTHER)))  # positions 50 … 59 are others now
+    context.read(Prompt((shorter, OTHER, LATER)))
+    assert _read_equals_cold(context, (shorter, OTHER, _text(5))).cached == 0
+
+
+def test_a_mark_of_the_empty_context() -> None:
+    context = _context()
+    context.mark()
+    context.read(Prompt((FRONT, LATER)))
+    assert _read_equals_cold(context, (OTHER,)).cached == 0
+
+
+@pytest.mark.parametrize("layer", range(LAYERS))
+@pytest.mark.parametrize("call", [0, 3])
+def test_an_exception_inside_a_piece_takes_the_piece_back(layer: int, call: int) -> None:
+    context = _context(_text(20), tiny.sound(3))
+    sizes = [piece.length for piece in stream.EmbeddingStream(MODEL, MIXED, 20).pieces()]
+    with failing(MODEL, layer, call, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+        context.read(Prompt(MIXED))
+    _equals_cold(context, MIXED, 20 + sum(sizes[:call]))
+    _read_equals_cold(context, MIXED)
+
+
+@pytest.mark.parametrize("max_tokens", [1, 2, 12])
+def test_keys_and_caches_follow_the_tokens_that_were_taken(max_tokens: int) -> None:
+    options = DecodeOptions(Sampler(temperature=0), max_tokens)
+    for stop in range(max_tokens + 1):
+        context = _context()
+        tokens = context.decode(_hidden(context.read(Prompt(MIXED))), options)
+        ids = [token.id for token in islice(tokens, stop)]
+        tokens.close()
+        assert len(ids) == stop
+        _equals_cold(context, (*MIXED, tiny.text(ids[: max_tokens - 1])))
+
+
+def test_decoding_to_the_end_leaves_the_last_token_unread() -> None:
+    context = _context()
+    ids = [token.id for token in context.decode(_hidden(context.read(Prompt(MIXED))), OPTIONS)]
+    assert len(ids) == OPTIONS.max_tokens
+    _equals_cold(context, (*MIXED, tiny.text(ids[:-1])))
+    _read_equals_cold(context, (*MIXED, tiny.text(ids)))
+
+
+def test_an_exception_thrown_into_decoding_keeps_what_was_taken() -> None:
+    context = _context()
+    tokens = context.decode(_hidden(context.read(Prompt(MIXED))), OPTIONS)
+    ids = [next(tokens).id for _ in range(5)]
+    with pytest.raises(KeyboardInterrupt):
+        tokens.throw(KeyboardInterrupt)
+    _equals_cold(context, (*MIXED, tiny.text(ids)))
+
+
+@pytest.mark.parametrize("layer", range(LAYERS))
+def test_an_exception_while_decoding_keeps_what_was_taken(layer: int) -> None:
+    context = _context()
+    hidden, ids = _hidden(context.read(Prompt(MIXED))), []
+    with failing(MODEL, layer, 4, RuntimeError("fault")), pytest.raises(RuntimeError, match="fault"):
+        for token in context.decode(hidden, OPTIONS):
+            ids.append(token.id)
+    assert len(ids) == 4
+    _equals_cold(context, (*MIXED, tiny.text(ids)))
