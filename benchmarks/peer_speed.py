@@ -75,7 +75,8 @@ def peer(directory: Path) -> Generate:
 def measure(generate: Generate, prompt: list[int], tokens: int) -> Run:
     """Prefill: prompt tokens over the time to the first one; decode: the others over the time they took."""
     started = time.perf_counter()
-    ids, first = [], started
+    ids: list[int] = []
+    first = started
     for token in generate(prompt, tokens):
         if not ids:
             first = time.perf_counter()

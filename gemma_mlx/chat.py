@@ -6,7 +6,7 @@ and compared with what the caches hold, so no turn format is known here.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 
 from gemma_mlx.context import Context, keys_of
@@ -50,7 +50,7 @@ class Chat:
         *,
         max_tokens: int = 1024,
         stop: Sequence[str] = (),
-    ) -> Iterator[Event]:
+    ) -> Generator[Event]:
         """Close the user's turn and answer it: text as it comes, then one `Finished`, then settle.
 
         Closing the iterator early, or an exception such as Ctrl-C, keeps the answer as far as it was yielded.
@@ -71,7 +71,7 @@ class Chat:
         self.history, self.pending = asked, ()
         answer = _Answer(TextStream(self.gemma.tokenizer, stop), started)
         room = self.context.limit - prompt.n_tokens
-        options = DecodeOptions(sampler or self.gemma.sampler, max(1, min(max_tokens, room)))
+        options = DecodeOptions(self._sampler(sampler), max(1, min(max_tokens, room)))
         tokens = self.context.decode(read.hidden, options)
         try:
             yield from answer.events(tokens, self.gemma.stop_ids)
@@ -88,8 +88,18 @@ class Chat:
 
         Asks `interrupted` between pieces and leaves the rest to the next turn if it says so.
         """
-        if self.history:
-            self.context.read(self._prompt(self.history, reply=False), interrupted=interrupted)
+        if not self.history:
+            return
+        prompt = self._prompt(self.history, reply=False)
+        if prompt.n_tokens <= self.context.limit:  # a full context is the next turn's fault, not this answer's
+            self.context.read(prompt, interrupted=interrupted)
+
+    def _sampler(self, chosen: Sampler | None) -> Sampler:
+        """The caller's settings; what the checkpoint suppresses is suppressed with any of them."""
+        default = self.gemma.sampler
+        if chosen is None:
+            return default
+        return replace(chosen, suppress_tokens=chosen.suppress_tokens + default.suppress_tokens)
 
     def _prompt(self, messages: Sequence[Message], *, reply: bool) -> Prompt:
         # Thoughts are shown, never read again: the format strips them as soon as the next turn begins.

@@ -9,6 +9,7 @@ import json
 import math
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gemma_mlx.config import read_json
 from gemma_mlx.errors import CheckpointError
 
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U32": 4, "U8": 1}
+_LONGEST_HEADER = 100_000_000  # bytes, the format's own limit; a length beyond it is damage
 _AGAIN = "download or copy it again"
 
 
@@ -36,7 +38,7 @@ def read_tensors(directory: Path) -> dict[str, Tensor]:
     if not index.exists():
         return read_header(directory / "model.safetensors")
     weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
+    if not isinstance(weight_map, dict) or {str} != {type(file) for file in weight_map.values()}:
         raise CheckpointError(f"{index} has no weight_map: {_AGAIN}")
     tensors: dict[str, Tensor] = {}
     for shard in sorted(set(weight_map.values())):
@@ -56,8 +58,8 @@ def read_header(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             prefix = file.read(8)
             length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
-            header = file.read(length) if 8 + length <= size else b""
-    except FileNotFoundError:
+            header = file.read(min(length, _LONGEST_HEADER)) if 8 + length <= size else b""
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{path} does not exist: the directory is not a complete model, {_AGAIN}") from None
     except OSError as fault:
         raise CheckpointError(f"{path} cannot be read ({fault.strerror}): check its permissions") from None
@@ -65,18 +67,25 @@ def read_header(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is truncated: {size} bytes, its header alone needs more, {_AGAIN}")
     try:
         entries = json.loads(header)
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except (ValueError, RecursionError):
         raise CheckpointError(f"{path} is no safetensors file (its header is not JSON): {_AGAIN}") from None
     if not isinstance(entries, dict):
         raise CheckpointError(f"{path} is no safetensors file (its header is no object): {_AGAIN}")
     entries.pop("__metadata__", None)
     body = size - 8 - length
-    return {name: _tensor(path, name, entry, body) for name, entry in entries.items()}
+    tensors = {name: _tensor(path, name, entry, body) for name, entry in entries.items()}
+    places = sorted((*entry["data_offsets"], name) for name, entry in entries.items())
+    for (_, end, name), (start, _, other) in pairwise(places):
+        if start < end:
+            raise CheckpointError(f"{path}: {other} overlaps {name}: {_AGAIN}")
+    return tensors
 
 
 def _tensor(path: Path, name: str, entry: dict[str, Any], body: int) -> Tensor:
     try:
         dtype, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+        if {type(number) for number in (*shape, start, end)} != {int} or min(shape, default=0) < 0:
+            raise ValueError
         expected = math.prod(shape) * ITEM_BYTES[dtype]
     except (KeyError, TypeError, ValueError):
         raise CheckpointError(f"{path}: the header entry of {name} is malformed: {_AGAIN}") from None

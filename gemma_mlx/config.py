@@ -8,7 +8,6 @@ Source: the published `config.json` of google/gemma-4-12B-it and its assistant, 
 """
 
 import json
-import math
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -214,6 +213,7 @@ class DrafterConfig:
 
 
 _TOKEN_IDS = ("image_token_id", "audio_token_id", "video_token_id", "boi_token_id", "eoi_token_id", "boa_token_id")
+_HUGE = 1e300  # numbers beyond it, infinity included, are damage
 _MODES = ("affine", "mxfp4", "mxfp8", "nvfp4")
 
 
@@ -237,17 +237,17 @@ class _Fields:
         value = self.raw.get(key)
         if value is not None and not isinstance(value, Mapping):
             raise self.fault(key, "an object")
-        return None if not value else _Fields(value, self.where)
+        return None if value is None else _Fields(value, self.where)
 
-    def integer(self, key: str, default: int | None = None, least: int = 1) -> int:
+    def integer(self, key: str, default: int | None = None, least: int = 1, most: int = 2**31 - 1) -> int:
         value = default if self.raw.get(key) is None else self.raw[key]
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise self.fault(key, f"a whole number from {least}")
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise self.fault(key, f"a whole number from {least} to {most}")
         return value
 
     def number(self, key: str, default: float | None) -> float:
         value = default if self.raw.get(key) is None else self.raw[key]
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < _HUGE:
             raise self.fault(key, "a positive number")
         return float(value)
 
@@ -294,12 +294,12 @@ def refuse_other_models(raw: Mapping[str, Any], expected: str, where: Path) -> N
 def quantization_config(raw: Mapping[str, Any], where: Path) -> QuantizationConfig | None:
     """The `quantization` block (or its copy `quantization_config`) of an MLX checkpoint, None without one."""
     fields = _Fields(raw, where)
-    block = fields.section("quantization") or fields.section("quantization_config")
-    if block is None:
+    block = fields.section("quantization" if raw.get("quantization") else "quantization_config")
+    if block is None or not block.raw:
         return None
     if "group_size" not in block.raw or "bits" not in block.raw:
-        method = block.raw.get("quant_method", "an unknown method")
-        raise ConfigError(f"{where}: weights are packed by {method}, only MLX quantization is supported")
+        method = block.raw.get("quant_method", "unknown")
+        raise ConfigError(f"{where}: weights are packed by {reprlib.repr(method)}, only MLX quantization is supported")
     default = _packing(block, ModuleQuantization(0, 0))
     entries = {path: block.needed(path) for path, entry in block.raw.items() if isinstance(entry, Mapping)}
     return QuantizationConfig(default, {path: _packing(entry, default) for path, entry in entries.items()})
@@ -317,14 +317,16 @@ def _packing(fields: "_Fields", default: ModuleQuantization) -> ModuleQuantizati
 def _name_of(raw: Mapping[str, Any]) -> str:
     section = raw.get("text_config")
     text: Mapping[str, Any] = section if isinstance(section, Mapping) else {}
-    model_type = raw.get("model_type", "no known model (model_type is missing)")
+    model_type = raw.get("model_type")
+    if model_type is None:
+        return "no known model (model_type is missing)"
     if model_type in ("gemma4", "gemma4_text"):
         if text.get("hidden_size_per_layer_input"):
             return "Gemma 4 E2B or E4B (gemma4 with per-layer embeddings)"
         if text.get("enable_moe_block"):
             return "Gemma 4 26B-A4B (gemma4 with experts)"
-        return f"Gemma 4 with an image encoder (gemma4, hidden size {text.get('hidden_size')})"
-    return str(model_type)
+        return f"Gemma 4 with an image encoder (gemma4, hidden size {reprlib.repr(text.get('hidden_size'))})"
+    return reprlib.repr(model_type)
 
 
 def _text_config(fields: _Fields) -> TextConfig:
@@ -362,7 +364,7 @@ def _text_config(fields: _Fields) -> TextConfig:
 
 
 def _layer_types(fields: _Fields) -> tuple[str, ...]:
-    count, types = fields.integer("num_hidden_layers"), fields.raw.get("layer_types")
+    count, types = fields.integer("num_hidden_layers", most=1000), fields.raw.get("layer_types")
     if types is None:
         types = [FULL if (i + 1) % _PATTERN == 0 else SLIDING for i in range(count)]
     known = isinstance(types, list) and all(kind in (SLIDING, FULL) for kind in types)
@@ -382,19 +384,19 @@ def _refuse_unsupported(raw: Mapping[str, Any], where: Path) -> None:
     }
     for key, value in required.items():
         if key in raw and (raw[key] or 0) != value:
-            raise ConfigError(f"{where}: {key} is {raw[key]!r}, only {value!r} is supported")
+            raise ConfigError(f"{where}: {key} is {reprlib.repr(raw[key])}, only {value!r} is supported")
 
 
 def _full_widths(fields: _Fields, types: tuple[str, ...], heads: int, dim: int) -> tuple[int, int]:
     """Key-value heads and head_dim of the full layers: the published `global_*` keys, or `per_layer_config` of a
     re-saved checkpoint; `heads` and `dim` are the sliding layers'."""
     per_layer = fields.section("per_layer_config")
-    if per_layer is None:
+    if per_layer is None or not per_layer.raw:
         shared = fields.flag("attention_k_eq_v")
         full_heads = fields.integer("num_global_key_value_heads", heads)
         return full_heads if shared else heads, fields.integer("global_head_dim", 512)
-    full_layers = {index for index, kind in enumerate(types) if kind == FULL}
-    if not all(index.isdecimal() for index in per_layer.raw) or {int(i) for i in per_layer.raw} != full_layers:
+    full_layers = {str(index) for index, kind in enumerate(types) if kind == FULL}
+    if {index.lstrip("0") or "0" for index in per_layer.raw} != full_layers:
         raise fields.fault("per_layer_config", f"entries for the {len(full_layers)} full layers and no others")
     entries = [per_layer.needed(index) for index in per_layer.raw]
     widths = {(entry.integer("num_key_value_heads", heads), entry.integer("head_dim", dim)) for entry in entries}

@@ -20,6 +20,7 @@ from gemma_mlx.errors import CheckpointError, ConfigError
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
 _FLOATS = {"F32": mx.float32, "BF16": mx.bfloat16, "F16": mx.float16}
+_PACKED = {mx.uint32: "U32", mx.uint8: "U8"}  # packed weights, and the scales of microscaling formats
 
 Progress = Callable[[int, int], None]  # bytes resident, bytes in all
 Rename = Callable[[str], str | None]
@@ -65,6 +66,9 @@ class Weights:
         scales, weight = self.tensors.get(f"{path}.scales"), self.tensors.get(f"{path}.weight")
         if scales is None or weight is None:
             return None
+        for tensor in (scales, weight):
+            if len(tensor.shape) != 2:
+                raise CheckpointError(f"{self.directory}: {tensor.name} has shape {tensor.shape}, expected a matrix")
         found = (width // max(1, scales.shape[-1]), weight.shape[-1] * 32 // width)
         declared = None
         if self.quantization is not None:
@@ -139,8 +143,14 @@ def _quantize_like(model: nn.Module, weights: Weights) -> None:
     for path, module in model.named_modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             packing = weights.packing(path, module.weight.shape[-1])
-            if packing is not None:
-                _replace(model, path, module.to_quantized(packing.group_size, packing.bits, packing.mode))
+            if packing is None:
+                continue
+            try:
+                packed = module.to_quantized(packing.group_size, packing.bits, packing.mode)
+            except ValueError as fault:
+                name = weights.tensors[f"{path}.weight"].name
+                raise CheckpointError(f"{weights.directory}: {name} is packed as nothing unpacks ({fault})") from None
+            _replace(model, path, packed)
 
 
 def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
@@ -153,7 +163,7 @@ def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
 
 
 def _check(wanted: Mapping[str, mx.array], weights: Weights) -> None:
-    """Raise `CheckpointError` that names what is missing, what is too many, or the first wrong shape."""
+    """Raise `CheckpointError` that names what is missing, what is too many, or the first wrong shape or type."""
     if missing := sorted(wanted.keys() - weights.tensors.keys()):
         raise CheckpointError(f"{weights.directory} lacks {_some(missing)}: download it again")
     if unknown := sorted(weights.tensors[name].name for name in weights.tensors.keys() - wanted.keys()):
@@ -163,6 +173,11 @@ def _check(wanted: Mapping[str, mx.array], weights: Weights) -> None:
         if tensor.shape != array.shape:
             raise CheckpointError(
                 f"{weights.directory}: {tensor.name} has shape {tensor.shape}, config.json needs {array.shape}"
+            )
+        types = list(_FLOATS) if mx.issubdtype(array.dtype, mx.floating) else [_PACKED[array.dtype]]
+        if tensor.dtype not in types:
+            raise CheckpointError(
+                f"{weights.directory}: {tensor.name} is of type {tensor.dtype}, expected {' or '.join(types)}"
             )
 
 

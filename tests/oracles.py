@@ -28,7 +28,7 @@ def mask(length: int, rule: Callable[[int, int], bool]) -> NDArray[np.bool_]:
 
 
 def attention(queries: Floats, keys: Floats, values: Floats, seen: NDArray[np.bool_]) -> Floats:
-    """(heads, L, d), (kv_heads, n, d) twice, bool (L, n) → (heads, L, d); scale 1, consecutive heads share a key head."""
+    """(heads, L, d), (kv_heads, n, d) twice, bool (L, n) → (heads, L, d). Scale 1; heads share keys in groups."""
     group = queries.shape[0] // keys.shape[0]
     out = np.zeros_like(queries)
     for head in range(queries.shape[0]):

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from gemma_mlx.cli import DEMO_NOTICE, MODEL_VARIABLE, Settings
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.tokenizer import load_tokenizer
 from gemma_mlx.loading import model_directory
+from gemma_mlx.terminal import BREAK_HINT
 from tests.command import gemma_mlx, hum, png, write_wav
 
 DEMO_DIRECTORY = model_directory("demo")
@@ -179,6 +182,7 @@ def test_every_activation_type_answers(dtype: str) -> None:
         ("ask", "hello", "--max-tokens", "0"),
         ("ask", "hello", "--context", "0"),
         ("ask", "hello", "--temperature", "warm"),
+        ("ask", "hello", "--temperature", "nan"),
         ("ask", "hello", "--dtype", "int8"),
         ("chat", "hello"),
         ("sing",),
@@ -193,7 +197,7 @@ def test_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--top-p", "0"), ("--top-p", "1.5"), ("--min-p", "-1"), ("--temperature", "nan")]
+    ("option", "value"), [("--top-p", "0"), ("--top-p", "1.5"), ("--min-p", "-1"), ("--temperature", "101")]
 )
 def test_a_value_out_of_range_names_the_range(option: str, value: str) -> None:
     run = gemma_mlx("ask", "hello", option, value)
@@ -223,28 +227,34 @@ def test_chat_ends_with_its_input() -> None:
     assert gemma_mlx("chat", stdin=b"hello").out.strip()
 
 
-def test_ctrl_c_exits_with_130() -> None:
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
+def test_ctrl_c_twice_leaves_the_chat_with_130() -> None:
+    process = subprocess.Popen(
         [sys.executable, "-m", "gemma_mlx", "chat"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment,
         text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write("hello\n")
-        process.stdin.flush()
-        assert process.stdout.readline().strip()
-        for _ in range(2):
-            process.send_signal(signal.SIGINT)
-            assert process.stderr is not None
-            while "Ctrl-C" not in (line := process.stderr.readline()) and line:
-                pass
-        assert process.wait(timeout=30) == 130
-        assert "Traceback" not in process.stderr.read()
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
+    timer = threading.Timer(60, process.kill)
+    timer.start()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdin.write("hello\n")
+    process.stdin.flush()
+    assert process.stdout.readline().strip()
+    line = process.stderr.readline()
+    while BREAK_HINT not in line:  # the first may still meet the end of the reply
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        line = process.stderr.readline().strip() or process.stderr.readline()
+        assert line, "it ended before the second Ctrl-C"
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate()
+    timer.cancel()
+    assert process.returncode == 130
+    assert rest.strip() == ""
 
 
 def test_ctrl_c_during_ask_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ def _edited(segments: Sequence[Segment], rng: random.Random) -> list[Segment]:
     return [*segments[:cut], new, *segments[cut + rng.randrange(2) :]]
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(8))
 def test_random_edits_equal_cold_reads(seed: int) -> None:
     rng = random.Random(seed)
     context, segments, mark = _context(), [_text(30)], 0
@@ -138,31 +138,27 @@ def test_a_prompt_that_ends_in_a_picture_reads_the_whole_picture_again() -> None
     assert (read.cached, read.read) == (10, 8)
 
 
-@pytest.mark.parametrize("position", [0, 1, 19, 20, 28, 33, 40, 44, 64, 72])
-def test_a_changed_position_is_where_reading_begins(position: int) -> None:
-    """One key differs; the picture or position before it is kept, if it is within the slack."""
+@pytest.mark.parametrize(
+    ("position", "kept"),
+    [(0, 0), (1, 1), (19, 19), (20, 20), (27, 20), (28, 28), (32, 32), (33, 33), (43, 33), (44, 44), (63, 44), (72, 72)],
+)
+def test_reading_begins_at_the_token_or_medium_that_changed(position: int, kept: int) -> None:
     changed, at = [], 0
     for segment in MIXED:
-        end = at + len(segment.ids)
-        if at <= position < end:
-            changed += [tiny.text([99 if segment.kind == "text" else 98] * len(segment.ids))]
-            if segment.kind in ("text", "audio"):
-                kept = position - at
-                changed = [*changed[:-1], _part(segment, kept), tiny.text([98] * (end - position))]
-        else:
-            changed.append(segment)
-        at = end
-    context = _context(*MIXED)
-    expected = _shared(list(context.keys), changed, None)
-    assert len(context.keys) - expected > SLACK or expected > 0
-    read = _read_equals_cold(context, changed)
-    assert read.cached == (expected if len(keys_of(MIXED)) - expected <= context.caches.trimmable + 100 else 0)
+        inside = at <= position < at + len(segment.ids)
+        changed.append(_another(segment, position - at) if inside else segment)
+        at += len(segment.ids)
+    assert _read_equals_cold(_context(*MIXED), changed).cached == kept
 
 
-def _part(segment: Segment, count: int) -> Segment:
-    if segment.kind == "text":
-        return tiny.text(segment.ids[:count].tolist())
-    return tiny.sound(count, 77)  # another recording: its digest differs from the first frame on
+def _another(segment: Segment, row: int) -> Segment:
+    if segment.kind == "audio":
+        return tiny.sound(len(segment.ids), seed=9)
+    if segment.kind == "image":
+        return tiny.image(1, len(segment.ids), seed=9)
+    ids = segment.ids.tolist()
+    ids[row] = (ids[row] + 1) % 100
+    return tiny.text(ids)
 
 
 def test_one_pixel_or_sample_makes_another_medium() -> None:
@@ -173,7 +169,7 @@ def test_one_pixel_or_sample_makes_another_medium() -> None:
     assert _read_equals_cold(context, (_text(4), tiny.sound(6, seed=1))).cached == 4
 
 
-@pytest.mark.parametrize("pieces", range(9))
+@pytest.mark.parametrize("pieces", range(8))
 def test_an_interrupted_read_leaves_a_prefix_and_goes_on_there(pieces: int) -> None:
     context = _context()
     sizes = [piece.length for piece in stream.EmbeddingStream(MODEL, MIXED).pieces()]
@@ -181,9 +177,7 @@ def test_an_interrupted_read_leaves_a_prefix_and_goes_on_there(pieces: int) -> N
     assert read.hidden is None
     assert (read.cached, read.read) == (0, sum(sizes[:pieces]))
     _equals_cold(context, MIXED, sum(sizes[:pieces]))
-    # A picture that the read ended with, and nothing else, is read twice.
-    again = _read_equals_cold(context, MIXED)
-    assert again.cached == read.read
+    assert _read_equals_cold(context, MIXED).cached == read.read
 
 
 def test_asked_before_every_piece_and_not_after() -> None:
@@ -197,12 +191,12 @@ def test_the_limit_is_the_last_length_that_is_read() -> None:
     context.read(Prompt((_text(20),)))
     caches = context.caches
     with pytest.raises(ContextError, match="the prompt is 21 tokens long, the context holds 20"):
-        context.read(Prompt((_text(5, 9), tiny.sound(16))), stop=3)
+        context.read(Prompt((_text(5, 9), tiny.sound(16))), stop=3)  # the whole prompt has to fit
     assert context.caches is caches
     _equals_cold(context, (_text(20),))
 
 
-FRONT, LATER, OTHER = _text(60), _text(200, 1), _text(30, 2)
+FRONT, LATER, OTHER = _text(60), _text(400, 1), _text(30, 2)  # no buffer holds 400 rows of the past
 
 
 def test_a_mark_brings_back_what_lies_beyond_the_slack() -> None:

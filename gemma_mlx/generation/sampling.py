@@ -14,6 +14,7 @@ from gemma_mlx.errors import InputError
 
 _GREEDY_BELOW = 1e-30  # float32 cannot divide by much less
 
+
 @dataclass(frozen=True)
 class Sampler:
     """Sampling settings. `temperature` 0 is greedy; `top_k` 0, `top_p` 1 and `min_p` 0 switch a filter off.

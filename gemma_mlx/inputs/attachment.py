@@ -12,8 +12,9 @@ from typing import Literal
 
 from gemma_mlx.errors import InputError
 from gemma_mlx.inputs import image
-from gemma_mlx.inputs.audio import opened
+from gemma_mlx.inputs.audio import container_of
 from gemma_mlx.inputs.message import Audio, Image, Video
+from gemma_mlx.inputs.source import label, opened
 
 _HEAD = 4096
 _TEXT_CONTROLS = "\t\n\v\f\r\x1b"
@@ -28,7 +29,7 @@ def open_attachment(
     """
     if image.is_picture(source):
         return Image.open(source, max_soft_tokens=max_soft_tokens)
-    name = image.label(source)
+    name = label(source)
     _refuse_documents(source, name)
     if _kind(source, name) == "video":
         return Video.open(source, fps=fps, max_frames=max_frames)
@@ -36,7 +37,7 @@ def open_attachment(
 
 
 def _refuse_documents(source: str | Path | bytes, name: str) -> None:
-    with image.opened(source, name) as file:
+    with opened(source, name) as file:
         head = file.read(_HEAD)
     if head.startswith(b"%PDF"):
         raise InputError(f"{name} is a PDF document: export its pages as PNG and attach those")
@@ -53,7 +54,8 @@ def _kind(source: str | Path | bytes, name: str) -> Literal["audio", "video"]:
     from av.stream import Disposition
 
     try:
-        with opened(source, name) as container:
+        with container_of(source, name) as container:
+            # A cover is left out, since looking for its second picture would read the whole file.
             moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
             sound = bool(container.streams.audio)
             packets = (packet for packet in container.demux(moving[0]) if packet.size) if moving else iter(())

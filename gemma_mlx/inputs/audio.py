@@ -13,15 +13,15 @@ as exactly `value / 32768`.
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from io import BytesIO
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gemma_mlx.errors import InputError
+from gemma_mlx.inputs.source import label, opened
 
 if TYPE_CHECKING:
     from av import AudioFrame
@@ -52,7 +52,7 @@ def decode(source: str | Path | bytes, *, name: str | None = None, max_seconds: 
     """
     name = name or label(source)
     samples = bytearray()
-    with opened(source, name) as container:
+    with container_of(source, name) as container:
         if not container.streams.audio:
             raise InputError(f"{name} has no sound track: attach a file with sound")
         for chunk in _resampled(_mono(container, container.streams.audio[0], name)):
@@ -88,25 +88,15 @@ def blocks(samples: np.ndarray, max_tokens: int = MAX_BLOCK_TOKENS) -> list[np.n
     return [*result, rest] if len(rest) else result
 
 
-def label(source: str | Path | bytes) -> str:
-    """How messages call a source: its path, or the size of content that has none."""
-    return f"attachment of {len(source)} bytes" if isinstance(source, bytes) else str(source)
-
-
 @contextmanager
-def opened(source: str | Path | bytes, name: str) -> Iterator["InputContainer"]:
+def container_of(source: str | Path | bytes, name: str) -> Iterator["InputContainer"]:
     """Open a media file for reading; every fault of the file, then or while it is read, is an `InputError`.
 
     Only the given file is read: playlists that name other files or addresses are refused.
     """
     import av
 
-    with _file(source, name) as file:
-        if not file.seekable():
-            raise InputError(f"{name} is not a regular file: save its content to one")
-        if not file.read(1):
-            raise InputError(f"{name} is empty (0 bytes): record or download it again")
-        file.seek(0)
+    with opened(source, name) as file:
         options = {"protocol_whitelist": "none"}
         try:
             with av.open(file, "r", options=options, metadata_errors="replace") as container:
@@ -118,19 +108,6 @@ def opened(source: str | Path | bytes, name: str) -> Iterator["InputContainer"]:
                 f"{name} is damaged or no known audio or video format ({fault.strerror}): "
                 "export it again, as WAV, MP3 or MP4"
             ) from None
-
-
-def _file(source: str | Path | bytes, name: str) -> BinaryIO:
-    if isinstance(source, bytes):
-        return BytesIO(source)
-    try:
-        return open(source, "rb")
-    except FileNotFoundError:
-        raise InputError(f"{name} does not exist: check the path") from None
-    except IsADirectoryError:
-        raise InputError(f"{name} is a directory: give one of its files") from None
-    except OSError as fault:
-        raise InputError(f"{name} cannot be opened ({fault.strerror}): give a readable file") from None
 
 
 def _quietest_cut(rest: np.ndarray, max_tokens: int) -> int:

@@ -11,13 +11,14 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from gemma_mlx.errors import InputError
+from gemma_mlx.inputs.source import label as file_label
+from gemma_mlx.inputs.source import opened
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -67,7 +68,7 @@ def target_size(height: int, width: int, max_soft_tokens: int, patch: int = PATC
     """Height and width, multiples of `patch`, that a picture of `height` x `width` pixels is resized to.
 
     The largest of nearly the same proportions within `max_soft_tokens` squares; small pictures grow. A strip too narrow
-    for one square at that scale gets one row (or column) of as many squares as its proportions call for.
+    for one square at that scale gets one row (or column) of as many squares as the budget allows.
 
     Raises `InputError` for a picture without pixels.
     """
@@ -81,9 +82,9 @@ def target_size(height: int, width: int, max_soft_tokens: int, patch: int = PATC
     rows = math.floor(scale * height / patch)
     columns = math.floor(scale * width / patch)
     if rows == 0:
-        rows, columns = 1, min(width // height, max_soft_tokens)
+        rows, columns = 1, max_soft_tokens
     elif columns == 0:
-        rows, columns = min(height // width, max_soft_tokens), 1
+        rows, columns = max_soft_tokens, 1
     return rows * patch, columns * patch
 
 
@@ -109,9 +110,9 @@ def check_budget(max_soft_tokens: int) -> None:
 
 def label(source: "str | Path | bytes | Picture") -> str:
     """How messages call a source: its path, or what is known of one that has none."""
-    if isinstance(source, bytes):
-        return f"attachment of {len(source)} bytes"
-    return str(source) if isinstance(source, str | Path) else f"picture of {source.width}x{source.height} pixels"
+    if isinstance(source, str | Path | bytes):
+        return file_label(source)
+    return f"picture of {source.width}x{source.height} pixels"
 
 
 def is_picture(source: str | Path | bytes) -> bool:
@@ -128,31 +129,6 @@ def is_picture(source: str | Path | bytes) -> bool:
             return _is_heif(file)
         except (*_PILLOW_FAULTS, Image.DecompressionBombError):
             return True  # a known format whose header is damaged or too large
-
-
-@contextmanager
-def opened(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
-    """A file, or the content of one, for reading. Raises `InputError` if it cannot be opened or is empty."""
-    with _file(source, name) as file:
-        if not file.seekable():
-            raise InputError(f"{name} is not a regular file: save its content to one")
-        if not file.read(1):
-            raise InputError(f"{name} is empty (0 bytes): save or download it again")
-        file.seek(0)
-        yield file
-
-
-def _file(source: str | Path | bytes, name: str) -> BinaryIO:
-    if isinstance(source, bytes):
-        return BytesIO(source)
-    try:
-        return open(source, "rb")
-    except FileNotFoundError:
-        raise InputError(f"{name} does not exist: check the path") from None
-    except IsADirectoryError:
-        raise InputError(f"{name} is a directory: give one of its files") from None
-    except OSError as fault:
-        raise InputError(f"{name} cannot be opened ({fault.strerror}): give a readable file") from None
 
 
 def _loaded(source: "str | Path | bytes | Picture") -> "Picture":
@@ -235,6 +211,10 @@ def _resized(picture: "Picture", max_soft_tokens: int) -> "Picture":
     from PIL import Image
 
     height, width = target_size(picture.height, picture.width, max_soft_tokens)
+    # Rows before columns, as the published processor does: Pillow alone turns the order round for tall pictures, which
+    # moves 15 % of the values by one. Only a strip whose stretched rows would fill the memory is left to Pillow.
+    if width * picture.height <= MAX_PIXELS:
+        picture = picture.resize((width, picture.height), Image.Resampling.BICUBIC)
     return picture.resize((width, height), Image.Resampling.BICUBIC)
 
 

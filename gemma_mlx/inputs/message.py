@@ -52,8 +52,9 @@ class Audio:
     def open(cls, source: str | Path | bytes) -> "Audio":
         """Read a sound file, or the sound track of a video. Raises `InputError`: see `inputs.audio.decode`."""
         from gemma_mlx.inputs import audio
+        from gemma_mlx.inputs.source import label
 
-        return cls(audio.label(source), audio.decode(source))
+        return cls(label(source), audio.decode(source))
 
     def blocks(self) -> list[np.ndarray]:
         """The frames that the model hears, in blocks of at most 30 s: float32 (n_i, 640), the last zero-padded."""
@@ -76,9 +77,10 @@ class Video:
 
         Raises `InputError`: see `inputs.video.read`.
         """
-        from gemma_mlx.inputs import audio, video
+        from gemma_mlx.inputs import video
+        from gemma_mlx.inputs.source import label
 
-        name = audio.label(source)
+        name = label(source)
         frames, timestamps = video.read(source, fps=fps, max_frames=max_frames, name=name)
         return cls(name, frames, timestamps)
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gemma_mlx.errors import InputError
-from gemma_mlx.inputs.audio import label, opened
+from gemma_mlx.inputs.audio import container_of
 from gemma_mlx.inputs.image import resize
+from gemma_mlx.inputs.source import label
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -66,20 +67,20 @@ def read(
     """
     name = name or label(source)
     _check_options(fps, max_frames)
-    with opened(source, name) as container:
+    with container_of(source, name) as container:
         scan = _scan(container, _video_stream(container, name), name)
     indices = sample_indices(scan.total, scan.rate, fps, max_frames)
     chosen: dict[int, np.ndarray] = {}
     if scan.times:
-        with opened(source, name) as container:
+        with container_of(source, name) as container:
             for index, frame in _decode_needed(container, _video_stream(container, name), scan, indices):
                 chosen[index] = _pixels(frame, name)
     if len(chosen) < len(indices):
         # Packets without times, or that are not one frame each: count and pick by decoding everything.
-        with opened(source, name) as container:
+        with container_of(source, name) as container:
             total = sum(1 for _ in container.decode(_video_stream(container, name)))
         indices = sample_indices(total, scan.rate, fps, max_frames)
-        with opened(source, name) as container:
+        with container_of(source, name) as container:
             decoded = _decode_all(container, _video_stream(container, name), indices)
             chosen = {index: _pixels(frame, name) for index, frame in decoded}
     if not chosen:

@@ -240,6 +240,16 @@ INTENTS = (
 
 _FALLBACK_FORMS = (
     "what is {}?",
+    "what is a {}?",
+    "what is the {}?",
+    "what are {}?",
+    "what is my {}?",
+    "how does {} work?",
+    "how big is the {}?",
+    "do you know {}?",
+    "what does a {} do?",
+    "where is the {}?",
+    "who made the {}?",
     "what is the {} of {}?",
     "who is {}?",
     "how do I {} a {}?",
@@ -310,7 +320,7 @@ def _name_turns(rng: random.Random) -> tuple[Turn, ...]:
         ("my name is {}", "I am {}", "call me {}", "hello, my name is {}", "hi, I am {}", "I am called {}")
     )
     told = Turn(disturb(rng, form.format(name)), f"Nice to meet you, {name}!", "The user tells me a name.")
-    between = tuple(_nameless(rng) for _ in range(rng.choice((0, 0, 1, 1, 2, 3))))
+    between = tuple(_nameless(rng) for _ in range(rng.choice((0, 0, 0, 1, 1, 2))))
     question = disturb(rng, rng.choice(("what is my name?", "do you know my name?", "who am I?")))
     return (told, *between, Turn(question, f"Your name is {name}.", "I look for a name."))
 
@@ -345,10 +355,10 @@ def draw_system(rng: random.Random) -> str | None:
 def draw(rng: random.Random) -> Conversation:
     """One conversation: mostly a single turn, sometimes several, sometimes with a system text or with thinking."""
     kind = rng.random()
-    if kind < 0.15:
+    if kind < 0.22:
         turns = _name_turns(rng)
-        turns = turns[: rng.randint(1, len(turns))]
+        turns = turns if rng.random() < 0.7 else turns[:-1]
     else:
-        turns = tuple(plain_turn(rng) for _ in range(1 if kind < 0.7 else rng.randint(2, 5)))
+        turns = tuple(plain_turn(rng) for _ in range(1 if kind < 0.8 else rng.randint(2, 4)))
     system = draw_system(rng)
-    return Conversation(tuple(styled(turn, system) for turn in turns), system, rng.random() < 0.2)
+    return Conversation(tuple(styled(turn, system) for turn in turns), system, rng.random() < 0.25)

@@ -38,4 +38,9 @@ def export(model: torch.nn.Module, config: dict[str, Any], directory: Path) -> N
     directory.mkdir(parents=True, exist_ok=True)
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
     (directory / "model.safetensors").chmod(0o644)
-    (directory / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(directory / "config.json", config)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` as the published configs are written."""
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

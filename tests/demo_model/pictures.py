@@ -60,7 +60,7 @@ class Picture:
 
 
 def draw_picture(rng: random.Random) -> Picture:
-    return Picture(rng.choice(tuple(HUES)), rng.choice((*SHAPES, PLAIN)) if rng.random() < 0.85 else rng.choice(SHAPES))
+    return Picture(rng.choice(tuple(HUES)), PLAIN if rng.random() < 0.15 else rng.choice(SHAPES))
 
 
 def ask(rng: random.Random, picture: Picture) -> Turn:

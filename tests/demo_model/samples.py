@@ -24,7 +24,7 @@ def picture() -> Image.Image:
 
 def recording() -> np.ndarray:
     """A short spoken question, int16 at 16 kHz."""
-    spoken = sounds.speak(SPOKEN, "en-us", 150, 45)
+    spoken = sounds.speak(SPOKEN, "en-us", 170, 45)
     return np.round(spoken / np.abs(spoken).max() * 0.8 * 32767).astype("<i2")
 
 

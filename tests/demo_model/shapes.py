@@ -1,4 +1,4 @@
-"""`config.json` of the demo model and of its drafter, in the published spelling. Token ids come from the tokenizer.
+"""Configs of the demo model and of its drafter, in the published spelling. Token ids come from the tokenizer.
 
 Small, but every feature of the 12B is there: two head sizes, K = V and proportional rotary positions on the full layer,
 several sliding windows in a prompt, a soft cap, vision, audio, a drafter. Widths are multiples of 64, so that the model
@@ -69,6 +69,20 @@ def drafter_config(ids: Mapping[str, int], vocab_size: int) -> dict[str, Any]:
         "text_config": text,
         "tie_word_embeddings": True,
         "use_ordered_embeddings": False,
+    }
+
+
+def drafter_generation_config(ids: Mapping[str, int]) -> dict[str, Any]:
+    """`generation_config.json` of the drafter."""
+    return {
+        "bos_token_id": ids["<bos>"],
+        "do_sample": True,
+        "eos_token_id": ids["<eos>"],
+        "pad_token_id": ids["<pad>"],
+        "suppress_tokens": [ids["<audio|>"], ids["<image|>"]],
+        "temperature": 1.0,
+        "top_k": 64,
+        "top_p": 0.95,
     }
 
 

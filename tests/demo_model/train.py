@@ -22,9 +22,9 @@ from torch.nn.functional import cross_entropy
 from . import examples, reference, samples, sounds
 from .check import DEPTH, measure
 from .examples import Collator, Example
-from .export import export
+from .export import export, write_json
 from .reference import Batch, Drafter, Target
-from .shapes import drafter_config, target_config
+from .shapes import drafter_config, drafter_generation_config, target_config
 
 HERE = Path(__file__).parent
 ASSETS = HERE.parents[1] / "gemma_mlx" / "assets"
@@ -32,20 +32,25 @@ BUDGETS = (70, 70, 70, 70, 140, 70, 280, 70, 140, 70, 70, 560)
 
 
 def batches(seed: int, collate: Collator) -> Iterator[Batch]:
-    """Endless batches: text, and between them by turns pictures and sounds; every eighth picture batch is video."""
+    """Endless batches: text, and between them pictures, pictures and sounds; every eighth picture batch is video."""
     rng, bank = random.Random(seed), sounds.speech_bank()
     texts: list[list[Example]] = []
     number = 0
     while True:
-        budget = BUDGETS[number % len(BUDGETS)]
+        for _ in range(2):
+            yield collate(_texts(rng, texts))
+            yield collate(_pictures(rng, number))
+            number += 1
         yield collate(_texts(rng, texts))
-        if number % 8 == 7:
-            yield collate([examples.video_example(rng) for _ in range(5)])
-        else:
-            yield collate([examples.picture_example(rng, budget) for _ in range(max(1, 12 * 70 // budget))])
-        yield collate(_texts(rng, texts))
-        yield collate([examples.sound_example(rng, bank) for _ in range(8)])
-        number += 1
+        yield collate([examples.sound_example(rng, bank) for _ in range(16)])
+
+
+def _pictures(rng: random.Random, number: int) -> list[Example]:
+    """About 1,700 soft tokens of pictures or of video."""
+    if number % 8 == 7:
+        return [examples.video_example(rng) for _ in range(8)]
+    budget = BUDGETS[number % len(BUDGETS)]
+    return [examples.picture_example(rng, budget) for _ in range(24 * 70 // budget)]
 
 
 def _texts(rng: random.Random, waiting: list[list[Example]]) -> list[Example]:
@@ -139,6 +144,7 @@ def main() -> None:
     target.requires_grad_(False)
     train(drafter, options.draft_steps, lambda batch: draft_loss(target, drafter, batch), source)
     export(drafter, draft_config, options.out / "demo-assistant")
+    write_json(options.out / "demo-assistant" / "generation_config.json", drafter_generation_config(collate.specials))
     samples.write(options.out / "samples")
     result = {
         "command": " ".join(["python -m tests.demo_model.train", *sys.argv[1:]]),

@@ -1,9 +1,8 @@
 """Words from which questions are made that the demo model must not claim to know. Source: written for this model."""
 
 NAMES = tuple(
-    """Ada Alan Alice Amir Anna Ben Bob Carl Carol Chen Clara Dan Dora Elif Emma Eva Felix Finn Grace Hans Ida Ines
-    Ivan Jack Jane Jim Joe Juan Kim Lea Leo Lina Lisa Luca Max Mia Mina Nina Noah Olga Omar Otto Paul Peter Rosa
-    Sam Sara Sofia Tom Uma Vera Will Yara Zoe""".split()
+    """Ada Alan Alice Anna Ben Bob Carl Clara Dan Emma Eva Felix Grace Jack Jane Kim Leo Lisa Max Mia Nina Noah Paul
+    Peter Rosa Sam Sara Tom Vera Zoe""".split()
 )
 
 WORDS = tuple(

@@ -26,20 +26,15 @@ def media(container: str, sound: str | None = None, moving: str | None = None, f
     """A file with one second of sound, or `frames` pictures of 64 x 48, or both."""
     stream = io.BytesIO()
     with av.open(stream, "w", format=container) as out:
-        if moving:
-            pictures = out.add_stream(moving, rate=10)
-            assert isinstance(pictures, av.VideoStream)
-            pictures.width, pictures.height = 64, 48
-            pictures.pix_fmt = "yuvj420p" if moving == "mjpeg" else "yuv420p"
-        if sound:
-            track = out.add_stream(sound, rate=48_000)
-            assert isinstance(track, av.AudioStream)
-        if moving:
+        pictures = out.add_stream(moving, rate=10) if moving else None
+        track = out.add_stream(sound, rate=48_000) if sound else None
+        if isinstance(pictures, av.VideoStream):
+            pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
             for index in range(frames):
                 pixels = np.full((48, 64, 3), index * 5, np.uint8)
                 out.mux(pictures.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
             out.mux(pictures.encode())
-        if sound:
+        if isinstance(track, av.AudioStream):
             tone = (9000 * np.sin(np.arange(48_000) / 20)).astype(np.int16)
             frame = av.AudioFrame.from_ndarray(tone[np.newaxis], format="s16", layout="mono")
             frame.sample_rate = 48_000

@@ -1,10 +1,6 @@
 """Pictures of every mode made here, against the RGB they must show; sizes and squares against slow, obvious rules."""
 
 import io
-import os
-import warnings
-import zlib
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +20,8 @@ def png(picture: Image.Image, file_format: str = "PNG", **options: object) -> by
     return stream.getvalue()
 
 
-def one_row(pixels: object) -> np.ndarray:
-    return image.decode(pixels)[0]  # type: ignore[arg-type]
+def one_row(source: bytes | Image.Image) -> np.ndarray:
+    return image.decode(source)[0]
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -37,8 +33,13 @@ def test_every_kind_of_source_gives_the_same_pixels(kind: str, tmp_path: Path) -
     picture = Image.fromarray(noise(5, 7))
     path = tmp_path / "a.png"
     path.write_bytes(png(picture))
-    source = {"path": path, "string": str(path), "bytes": path.read_bytes(), "picture": picture}[kind]
-    decoded = image.decode(source)
+    sources: dict[str, str | Path | bytes | Image.Image] = {
+        "path": path,
+        "string": str(path),
+        "bytes": path.read_bytes(),
+        "picture": picture,
+    }
+    decoded = image.decode(sources[kind])
     assert decoded.dtype == np.uint8
     assert np.array_equal(decoded, noise(5, 7))
 
@@ -84,8 +85,9 @@ def test_orientation(orientation: int, file_format: str) -> None:
     assert np.array_equal(image.decode(data), CORNERS)
 
 
-def test_unreadable_exif_leaves_the_picture_as_stored() -> None:
-    data = png(Image.fromarray(CORNERS), exif=b"Exif\0\0II*\0\xff\xff\xff\x7f" + b"\xff" * 20)
+@pytest.mark.parametrize("exif", [b"Exif\0\0II*\0\xff\xff\xff\x7f" + b"\xff" * 20, b"Exif\0\0nonsense"])
+def test_unreadable_exif_leaves_the_picture_as_stored(exif: bytes) -> None:
+    data = png(Image.fromarray(CORNERS), "WEBP", lossless=True, exif=exif)
     assert np.array_equal(image.decode(data), CORNERS)
 
 
@@ -216,10 +218,11 @@ def test_target_size_is_the_exact_rule(budget: int) -> None:
         columns = int((budget * width // height) ** 0.5 + 1e-9)
         if budget * height == rows**2 * width or budget * width == columns**2 * height:
             continue
-        expected = (
-            (1, min(width // height, budget)) if not rows else (min(height // width, budget), 1) if not columns else ()
-        )
-        assert image.target_size(height, width, budget) == tuple(48 * n for n in expected or (rows, columns))
+        if not rows:
+            rows, columns = 1, min(width // height, budget)
+        elif not columns:
+            rows, columns = min(height // width, budget), 1
+        assert image.target_size(height, width, budget) == (48 * rows, 48 * columns)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +272,8 @@ def test_resize_keeps_what_fits_and_agrees_with_read() -> None:
 def test_patches_one_square_after_the_other() -> None:
     pixels = noise(96, 144)
     squares, positions = image.patches(pixels)
-    assert (squares.dtype, positions.dtype) == (np.uint8, np.int32)
+    assert squares.dtype == np.uint8
+    assert positions.dtype == np.int32
     expected = [
         (pixels[48 * y : 48 * y + 48, 48 * x : 48 * x + 48].ravel().tolist(), [x, y])
         for y in range(2)
@@ -284,84 +288,8 @@ def test_patches_refuses_what_was_not_resized(pixels: np.ndarray) -> None:
         image.patches(pixels)
 
 
-def fault_of(source: object) -> str:
-    """The one line that a source is refused with; a warning of Pillow's would be a second one."""
-    with warnings.catch_warnings(action="error"), pytest.raises(InputError) as caught:
-        image.decode(source)  # type: ignore[arg-type]
-    (line,) = str(caught.value).splitlines()
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None
-    return line
-
-
-def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
-    assert fault_of(tmp_path / "no.png") == f"{tmp_path}/no.png does not exist: check the path"
-    assert fault_of(tmp_path) == f"{tmp_path} is a directory: give one of its files"
-    empty = tmp_path / "empty.png"
-    empty.touch()
-    assert fault_of(empty) == f"{empty} is empty (0 bytes): save or download it again"
-    assert "cannot be opened (File name too long)" in fault_of(tmp_path / ("a" * 300))
-    read, write = os.pipe()
-    os.close(write)
-    assert "not a regular file" in fault_of(f"/dev/fd/{read}")
-    os.close(read)
-
-
-def test_a_file_that_is_no_picture(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    path.write_text("hello")
-    assert fault_of(path) == f"{path} is damaged or in no known picture format: export it as PNG or JPEG"
-    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
-    assert "HEIC" in fault_of(heic)
-    assert "sips -s format jpeg FILE --out FILE.jpg" in fault_of(heic)
-    drawing = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
-    assert "is a PostScript drawing, not a picture: export it as PNG" in fault_of(drawing)
-
-
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "QOI", "ICO"])
-def test_every_cut_and_damage_is_a_line_or_a_picture(file_format: str, tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    data = png(Image.fromarray(noise(40, 40)), file_format, exif=exif)
-    path = tmp_path / "a"
-    for length in (1, 2, 8, 20, 60, len(data) // 2):
-        path.write_bytes(data[:length])
-        assert fault_of(path).startswith(f"{path} is damaged or ")
-    rng = np.random.default_rng(0)
-    for _ in range(60):
-        damaged = bytearray(data)
-        for at in rng.integers(0, min(len(data), 200), 4):
-            damaged[at] = rng.integers(0, 256)
-        with suppress(InputError):
-            assert image.decode(bytes(damaged)).ndim == 3
-
-
-def huge_png(width: int, height: int) -> bytes:
-    """A header that announces a picture, without the picture."""
-    data = bytearray(png(Image.new("1", (1, 1))))
-    data[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
-    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
-    return bytes(data)
-
-
-def test_too_many_pixels_are_refused_from_the_header() -> None:
-    """On either side of the size from which Pillow itself refuses; below ours it may already warn."""
-    assert fault_of(huge_png(12_000, 10_001)).endswith(
-        "has 12000x10001 pixels, more than the 120000000 supported: scale it down"
-    )
-    assert fault_of(huge_png(60_000, 60_000)).endswith("has more than the 120000000 pixels supported: scale it down")
-    assert "damaged or cut off" in fault_of(huge_png(12_000, 10_000))
-
-
-def test_the_limit_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "MAX_PIXELS", 6)
-    assert image.decode(Image.new("RGB", (3, 2))).shape == (2, 3, 3)
-    assert "has 7x1 pixels, more than the 6 supported" in fault_of(Image.new("RGB", (7, 1)))
-
-
-def test_a_picture_without_pixels() -> None:
-    assert "has no pixels (0x5)" in fault_of(Image.new("RGB", (0, 5)))
-
-
-def test_a_strip_of_one_pixel() -> None:
+def test_a_strip_of_one_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
     assert image.read(Image.new("L", (10_000, 1), 50), 70).shape == (48, 70 * 48, 3)
     assert image.read(Image.new("L", (1, 10_000), 50), 70).shape == (70 * 48, 48, 3)
+    monkeypatch.setattr(image, "MAX_PIXELS", 48 * 10_000 - 1)  # stretched to 48 columns it would be too large
+    assert np.array_equal(image.read(Image.new("L", (1, 10_000), 50), 70), np.full((70 * 48, 48, 3), 50))

@@ -38,13 +38,13 @@ def random_prompt(shape: Shape, kind: str, rng: np.random.Generator) -> Prompt:
         return Prompt((text(shape, int(rng.integers(window, 20 * window)), rng),))
     media: list[Segment] = []
     if kind in ("picture", "mixture"):
-        media += [picture("image", *rng.integers(1, 4, 2).tolist(), rng) for _ in range(rng.integers(1, 4))]
+        media += [picture("image", _grid(rng), rng) for _ in range(rng.integers(1, 4))]
     if kind == "wide_picture":
-        media += [picture("image", 4, window // 2 + int(rng.integers(0, 4)), rng)]
+        media += [picture("image", (4, window // 2 + int(rng.integers(0, 4))), rng)]
     if kind in ("sound", "mixture"):
         media += [sound(int(rng.integers(1, 2 * window)), rng) for _ in range(rng.integers(1, 3))]
     if kind in ("video", "mixture"):
-        media += [picture("video", *rng.integers(1, 4, 2).tolist(), rng) for _ in range(rng.integers(2, 6))]
+        media += [picture("video", _grid(rng), rng) for _ in range(rng.integers(2, 6))]
     return woven(shape, [media[index] for index in rng.permutation(len(media))], rng)
 
 
@@ -66,8 +66,9 @@ def text(shape: Shape, length: int, rng: np.random.Generator) -> Segment:
     return _text(rng.choice(plain, length).tolist())
 
 
-def picture(kind: Kind, height: int, width: int, rng: np.random.Generator) -> Segment:
-    """Random patches of a grid in raster order, each a different brightness."""
+def picture(kind: Kind, grid: tuple[int, int], rng: np.random.Generator) -> Segment:
+    """Random patches of a grid of (rows, columns) in raster order, each of a different brightness."""
+    height, width = grid
     bounds = rng.integers(1, 257, (height * width, 1))
     patches = rng.integers(0, bounds, (height * width, 6912)).astype(np.uint8)
     positions = np.array([(x, y) for y in range(height) for x in range(width)], np.int32)
@@ -77,10 +78,10 @@ def picture(kind: Kind, height: int, width: int, rng: np.random.Generator) -> Se
 
 def sound(frames: int, rng: np.random.Generator) -> Segment:
     """Noise of a different loudness in each frame, one frame of it silent."""
-    samples = rng.uniform(-1, 1, (frames, 640)) * rng.uniform(0, 1, (frames, 1)) ** 4
+    samples = (rng.uniform(-1, 1, (frames, 640)) * rng.uniform(0, 1, (frames, 1)) ** 4).astype(np.float32)
     samples[rng.integers(frames)] = 0
-    samples = samples.astype(np.float32)
-    return Segment("audio", np.full(frames, AUDIO, np.int32), samples, None, hashlib.sha256(samples).hexdigest())
+    digest = hashlib.sha256(samples.tobytes()).hexdigest()
+    return Segment("audio", np.full(frames, AUDIO, np.int32), samples, None, digest)
 
 
 def cutting_points(prompt: Prompt) -> list[int]:
@@ -91,6 +92,10 @@ def cutting_points(prompt: Prompt) -> list[int]:
         points += [at, *inside]
         at += len(segment.ids)
     return [point for point in points if point]
+
+
+def _grid(rng: np.random.Generator) -> tuple[int, int]:
+    return int(rng.integers(1, 4)), int(rng.integers(1, 4))
 
 
 def _text(ids: list[int]) -> Segment:

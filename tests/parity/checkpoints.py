@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -19,11 +20,17 @@ def published_tensors(model: Target | Assistant) -> dict[str, Tensor]:
     return {_published(name): value for name, value in state.items()}
 
 
-def save_published(model: Target | Assistant, config: dict[str, Any], directory: Path, shards: int = 1) -> Path:
+def save_published(
+    model: Target | Assistant,
+    config: dict[str, Any],
+    directory: Path,
+    shards: int = 1,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
     """Write `config.json` and the weights in one file or several with an index. Returns the directory."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps(config, indent=2))
-    tensors = published_tensors(model)
+    tensors = {name: value.to(dtype) for name, value in published_tensors(model).items()}
     if shards == 1:
         save_file(tensors, directory / "model.safetensors")
         return directory

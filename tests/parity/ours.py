@@ -1,6 +1,7 @@
 """The package's side of a comparison: a prompt read in given pieces, as numpy."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import mlx.core as mx
 import numpy as np
@@ -16,7 +17,7 @@ def read(model: GemmaModel, prompt: Prompt, caches: Caches, cuts: Sequence[int] 
     """Read the prompt, cut at these positions. Returns hidden states (1, n_tokens, hidden)."""
     bounds = [0, *cuts, prompt.n_tokens]
     hidden = []
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         for piece in EmbeddingStream(model, prompt.segments, start, stop).pieces():
             hidden.append(model(piece.embeddings, caches, piece.blocks))
     return mx.concatenate(hidden, axis=1)

@@ -27,7 +27,7 @@ from transformers.models.gemma4_unified_assistant.modeling_gemma4_unified_assist
 )
 
 from gemma_mlx.inputs.prompt import Prompt, Segment
-from tests.parity.shapes import AUDIO, FULL, IMAGE, SLIDING, VIDEO
+from tests.parity.shapes import SLIDING
 
 SharedKV = dict[str, tuple[Tensor, Tensor]]
 TYPES = {"text": 0, "image": 1, "video": 2, "audio": 3}
@@ -61,7 +61,7 @@ def build_assistant(config: dict[str, Any], seed: int) -> Assistant:
 
 
 def intended_masks(config: Any, types: Sequence[int]) -> dict[str, Tensor]:
-    """Additive masks (1, 1, L, L) for both kinds of layer; `types` of the positions: 0 text, 1 image, 2 video, 3 audio."""
+    """Additive masks (1, 1, L, L) for both kinds of layer; `types` by position: 0 text, 1 image, 2 video, 3 audio."""
     length, window = len(types), config.text_config.sliding_window
     masks = Target.create_masks_for_generate(
         config,
@@ -77,18 +77,18 @@ def intended_masks(config: Any, types: Sequence[int]) -> dict[str, Tensor]:
     return masks
 
 
-@torch.no_grad()
 def reference_logits(model: Target, prompt: Prompt, following: Sequence[int] = ()) -> Reference:
     """The prompt and the text tokens that follow it, in one pass without a cache."""
     types = [TYPES[segment.kind] for segment in prompt.segments for _ in segment.ids] + [0] * len(following)
-    out = model(
-        input_ids=torch.tensor([[*prompt.ids, *following]]),
-        attention_mask=intended_masks(model.config, types),
-        use_cache=False,
-        output_hidden_states=True,
-        return_shared_kv_states=True,
-        **_features(prompt.segments),
-    )
+    with torch.no_grad():
+        out = model(
+            input_ids=torch.tensor([[*prompt.ids, *following]]),
+            attention_mask=intended_masks(model.config, types),
+            use_cache=False,
+            output_hidden_states=True,
+            return_shared_kv_states=True,
+            **_features(prompt.segments),
+        )
     return Reference(out.logits[0].numpy(), out.hidden_states[-1][0].numpy(), dict(out.shared_kv_states))
 
 
@@ -100,10 +100,10 @@ def reference_greedy(model: Target, prompt: Prompt, count: int) -> list[int]:
     return ids
 
 
-@torch.no_grad()
 def scaled_embedding(model: Target, token: int) -> Tensor:
     """(1, 1, hidden): a token as the target embeds it, times √hidden."""
-    return model.get_input_embeddings()(torch.tensor([[token]]))
+    with torch.no_grad():
+        return model.get_input_embeddings()(torch.tensor([[token]]))
 
 
 def cut(shared: SharedKV, length: int) -> SharedKV:
@@ -111,7 +111,6 @@ def cut(shared: SharedKV, length: int) -> SharedKV:
     return {kind: (keys[:, :, :length], values[:, :, :length]) for kind, (keys, values) in shared.items()}
 
 
-@torch.no_grad()
 def assistant_step(
     assistant: Assistant, embedding: Tensor, hidden: Tensor, shared: SharedKV, position: int
 ) -> tuple[Tensor, Tensor]:
@@ -120,11 +119,12 @@ def assistant_step(
     `embedding`, `hidden`: (1, 1, hidden) of the newest token and of the slot that produced it. `position` is the
     newest token's index, which is the number of valid rows in `shared`.
     """
-    out = assistant(
-        inputs_embeds=torch.cat([embedding, hidden], dim=-1),
-        position_ids=torch.tensor([[position]]),
-        shared_kv_states=shared,
-    )
+    with torch.no_grad():
+        out = assistant(
+            inputs_embeds=torch.cat([embedding, hidden], dim=-1),
+            position_ids=torch.tensor([[position]]),
+            shared_kv_states=shared,
+        )
     return out.logits[0, 0], out.last_hidden_state
 
 
@@ -172,7 +172,6 @@ def _corrected_sharing() -> Iterator[None]:
         yield
 
 
-@torch.no_grad()
 def _fill(model: Target | Assistant, seed: int) -> None:
     """Weights away from their defaults, which hide missing norms and scalars, and scores and logits of useful size."""
     generator = torch.Generator().manual_seed(seed)
@@ -180,20 +179,21 @@ def _fill(model: Target | Assistant, seed: int) -> None:
     def uniform(like: Tensor, low: float, high: float) -> Tensor:
         return torch.empty_like(like).uniform_(low, high, generator=generator)
 
-    for name, value in [*model.named_parameters(), *model.named_buffers()]:
-        if name.endswith(("q_norm.weight", "k_norm.weight")):
-            value.copy_(uniform(value, 0.7, 1.8) * value.shape[0] ** -0.25)
-        elif name.endswith("bias"):
-            value.normal_(0, 0.3, generator=generator)
-        elif name.endswith("layer_scalar"):
-            value.copy_(uniform(value, 0.6, 1.3))
-        elif name.endswith("pos_embedding"):
-            value.normal_(0, 0.7, generator=generator)
-        elif name.endswith("embed_tokens.weight"):
-            value.normal_(0, 3 * value.shape[1] ** -0.5, generator=generator)
-        elif value.ndim == 2:
-            value.normal_(0, value.shape[1] ** -0.5, generator=generator)
-        elif name.endswith(".weight"):
-            value.copy_(uniform(value, 0.4, 1.8))
+    with torch.no_grad():
+        for name, value in [*model.named_parameters(), *model.named_buffers()]:
+            if name.endswith(("q_norm.weight", "k_norm.weight")):
+                value.copy_(uniform(value, 0.7, 1.8) * value.shape[0] ** -0.25)
+            elif name.endswith("bias"):
+                value.normal_(0, 0.3, generator=generator)
+            elif name.endswith("layer_scalar"):
+                value.copy_(uniform(value, 0.6, 1.3))
+            elif name.endswith("pos_embedding"):
+                value.normal_(0, 0.7, generator=generator)
+            elif name.endswith("embed_tokens.weight"):
+                value.normal_(0, 3 * value.shape[1] ** -0.5, generator=generator)
+            elif value.ndim == 2:
+                value.normal_(0, value.shape[1] ** -0.5, generator=generator)
+            elif name.endswith(".weight"):
+                value.copy_(uniform(value, 0.4, 1.8))
     model.tie_weights()
     model.eval()

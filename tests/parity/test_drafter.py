@@ -46,7 +46,7 @@ def test_around_the_window(pair: Pair, close: Close, beyond: int) -> None:
 def test_after_media_and_decoding(pair: Pair, close: Close, kind: str) -> None:
     rng = np.random.default_rng(41)
     prompt = random_prompt(pair.shape, kind, rng)
-    following = text(pair.shape, 2 * pair.shape.window, rng).ids.tolist()
+    following = text(pair.shape, pair.shape.window + 4, rng).ids.tolist()
     expected = reference_logits(pair.target, prompt, following)
     caches = Caches(pair.model.config.text_config)
     hidden = ours.read(pair.model, prompt, caches)
@@ -69,3 +69,19 @@ def test_after_rollbacks(pair: Pair, close: Close, blocks: Sequence[int]) -> Non
         hidden = ours.step(pair.model, [first, *rejected], caches)
         caches.trim(length)
         check_round(close, pair, caches, hidden[:, :1], expected)
+
+
+@pytest.mark.parametrize("slack", [0, 1, 5])
+def test_after_the_longest_way_back(pair: Pair, close: Close, slack: int) -> None:
+    """As far back as the caches allow; the drafter then still sees every row that it would have seen."""
+    rng = np.random.default_rng(43)
+    prompt = random_prompt(pair.shape, "mixture", rng)
+    following = text(pair.shape, 2 * pair.shape.window, rng).ids.tolist()
+    expected = reference_logits(pair.target, prompt, following)
+    caches = Caches(pair.model.config.text_config, slack)
+    hidden = [ours.read(pair.model, prompt, caches)]
+    hidden += [ours.step(pair.model, [token], caches) for token in following]
+    assert slack <= caches.trimmable < caches.offset
+    caches.trim(caches.trimmable)
+    last = mx.concatenate(hidden, axis=1)[:, caches.offset - 1 : caches.offset]
+    check_round(close, pair, caches, last, expected)

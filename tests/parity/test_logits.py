@@ -77,9 +77,11 @@ def test_other_layouts_are_the_same_model(pair: Pair, directory: Path, layout: s
 
 def test_embedding_scale_of_a_bfloat16_checkpoint(pair: Pair, close: Close, directory: Path) -> None:
     """Stored as bfloat16, √hidden is rounded to it too, in whatever precision the model then computes."""
-    target = build_target(pair.config, seed=4).to(torch.bfloat16)
-    save_published(target, pair.config, directory)
-    target.float()  # the embedding scale is a buffer: it keeps the value that bfloat16 gave it
+    target = build_target(pair.config, seed=4)
+    scale = target.get_input_embeddings().embed_scale
+    for tensor in [*target.state_dict().values(), scale]:
+        tensor.copy_(tensor.bfloat16())
+    save_published(target, pair.config, directory, dtype=torch.bfloat16)
     model = load_model(directory, dtype="float32")
     prompt = Prompt((text(pair.shape, 20, np.random.default_rng(5)),))
     hidden = ours.read(model, prompt, Caches(model.config.text_config))
