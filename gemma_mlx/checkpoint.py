@@ -13,8 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from gemma_mlx.config import read_json
 from gemma_mlx.errors import CheckpointError
+from gemma_mlx.fields import read_json
 
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U32": 4, "U8": 1}
 _LONGEST_HEADER = 100_000_000  # bytes, the format's own limit; a length beyond it is damage

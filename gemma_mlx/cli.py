@@ -194,7 +194,7 @@ def ask(
 @command(CHAT_EXAMPLES)
 def chat(settings: Settings) -> None:
     """Talk, turn by turn, in the terminal."""
-    from gemma_mlx.terminal import HELP, Repl, describe
+    from gemma_mlx.terminal import GREETING, Repl, describe
 
     console = _console()
     conversation = settings.chat(settings.load(console))
@@ -205,7 +205,7 @@ def chat(settings: Settings) -> None:
         return describe(part)
 
     if sys.stdin.isatty():
-        console.say(HELP)
+        console.say(GREETING)
     if not Repl(partial(settings.reply, conversation), attach, console).run():
         raise KeyboardInterrupt
 

@@ -7,18 +7,18 @@ checkpoint of another family is refused by name.
 Source: the published `config.json` of google/gemma-4-12B-it and its assistant, and transformers' `gemma4_unified`.
 """
 
-import json
-import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gemma_mlx.errors import ConfigError
+from gemma_mlx.family import SUPPORTED, refuse_other_models, refuse_unsupported
+from gemma_mlx.fields import Fields, read_json
+from gemma_mlx.quantization import QuantizationConfig, quantization_config
 
 SLIDING = "sliding_attention"
 FULL = "full_attention"
-SUPPORTED = "supported: Gemma 4 12B (gemma4_unified) and its assistant (gemma4_unified_assistant)"
 _PATTERN = 6  # five sliding layers, then a full one, when a config does not list its layers
 
 
@@ -120,23 +120,6 @@ class AudioConfig:
 
 
 @dataclass(frozen=True)
-class ModuleQuantization:
-    """How one linear layer or embedding is packed (see `mlx.core.quantize`)."""
-
-    group_size: int
-    bits: int
-    mode: str = "affine"
-
-
-@dataclass(frozen=True)
-class QuantizationConfig:
-    """The default packing of a checkpoint and the modules that differ, by their published path."""
-
-    default: ModuleQuantization
-    modules: Mapping[str, ModuleQuantization] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class ModelConfig:
     """The target: decoder, embedders of the modalities it has, and the token ids that mark them."""
 
@@ -162,7 +145,7 @@ class ModelConfig:
     def from_dict(cls, raw: Mapping[str, Any], where: Path = Path("config.json")) -> "ModelConfig":
         """Build from the parsed JSON; `where` names the file in error messages."""
         refuse_other_models(raw, "gemma4_unified", where)
-        fields = _Fields(raw, where)
+        fields = Fields(raw, where)
         section = fields.needed("text_config")
         if raw.get("tie_word_embeddings") is False or section.raw.get("tie_word_embeddings") is False:
             raise ConfigError(f"{where}: tie_word_embeddings is false, {SUPPORTED} with a tied head")
@@ -202,7 +185,7 @@ class DrafterConfig:
         refuse_other_models(raw, "gemma4_unified_assistant", where)
         if raw.get("use_ordered_embeddings"):
             raise ConfigError(f"{where}: this is the assistant of Gemma 4 E2B or E4B (ordered embeddings), {SUPPORTED}")
-        fields = _Fields(raw, where)
+        fields = Fields(raw, where)
         text = _text_config(fields.needed("text_config"))
         if text.num_kv_shared_layers != text.num_hidden_layers:
             raise ConfigError(
@@ -213,132 +196,18 @@ class DrafterConfig:
 
 
 _TOKEN_IDS = ("image_token_id", "audio_token_id", "video_token_id", "boi_token_id", "eoi_token_id", "boa_token_id")
-_HUGE = 1e300  # numbers beyond it, infinity included, are damage
-_MODES = ("affine", "mxfp4", "mxfp8", "nvfp4")
 
 
-@dataclass(frozen=True)
-class _Fields:
-    """A JSON object whose entries are checked as they are read; null counts as absent."""
-
-    raw: Mapping[str, Any]
-    where: Path
-
-    def fault(self, key: str, expected: str) -> ConfigError:
-        return ConfigError(f"{self.where}: {key} is {reprlib.repr(self.raw.get(key))}, expected {expected}")
-
-    def needed(self, key: str) -> "_Fields":
-        section = self.section(key)
-        if section is None:
-            raise ConfigError(f"{self.where} has no {key}: download it again")
-        return section
-
-    def section(self, key: str) -> "_Fields | None":
-        value = self.raw.get(key)
-        if value is not None and not isinstance(value, Mapping):
-            raise self.fault(key, "an object")
-        return None if value is None else _Fields(value, self.where)
-
-    def integer(self, key: str, default: int | None = None, least: int = 1, most: int = 2**31 - 1) -> int:
-        value = default if self.raw.get(key) is None else self.raw[key]
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise self.fault(key, f"a whole number from {least} to {most}")
-        return value
-
-    def number(self, key: str, default: float | None) -> float:
-        value = default if self.raw.get(key) is None else self.raw[key]
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < _HUGE:
-            raise self.fault(key, "a positive number")
-        return float(value)
-
-    def flag(self, key: str) -> bool:
-        value = self.raw.get(key) or False
-        if not isinstance(value, bool):
-            raise self.fault(key, "true or false")
-        return value
-
-    def ids(self, key: str) -> tuple[int, ...]:
-        """One token id or a list of them, empty if absent."""
-        value = self.raw.get(key)
-        found = [] if value is None else value if isinstance(value, list) else [value]
-        if any(not isinstance(each, int) or isinstance(each, bool) or each < 0 for each in found):
-            raise self.fault(key, "a token id or a list of them")
-        return tuple(found)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Parse a JSON object. Raises `ConfigError` that names the file if it is missing or not an object."""
-    try:
-        parsed = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError(f"{path} does not exist: give the directory of a model, or `demo`") from None
-    except (OSError, ValueError, RecursionError) as fault:
-        raise ConfigError(f"{path} cannot be read as JSON ({fault}): download it again") from None
-    if not isinstance(parsed, dict):
-        raise ConfigError(f"{path} holds a {type(parsed).__name__}, not an object: download it again")
-    return parsed
-
-
-def refuse_other_models(raw: Mapping[str, Any], expected: str, where: Path) -> None:
-    """Raise `ConfigError` naming the model that `raw` describes unless its `model_type` is the expected one."""
-    model_type = raw.get("model_type")
-    if model_type == expected:
-        return
-    if model_type == "gemma4_unified_assistant":
-        raise ConfigError(f"{where} is the drafter of Gemma 4 12B, not the model itself: give it as the drafter")
-    if model_type == "gemma4_unified":
-        raise ConfigError(f"{where} is Gemma 4 12B itself, not its assistant: give it as the model")
-    raise ConfigError(f"{where} is {_name_of(raw)}, {SUPPORTED}")
-
-
-def quantization_config(raw: Mapping[str, Any], where: Path) -> QuantizationConfig | None:
-    """The `quantization` block (or its copy `quantization_config`) of an MLX checkpoint, None without one."""
-    fields = _Fields(raw, where)
-    block = fields.section("quantization" if raw.get("quantization") else "quantization_config")
-    if block is None or not block.raw:
-        return None
-    if "group_size" not in block.raw or "bits" not in block.raw:
-        method = block.raw.get("quant_method", "unknown")
-        raise ConfigError(f"{where}: weights are packed by {reprlib.repr(method)}, only MLX quantization is supported")
-    default = _packing(block, ModuleQuantization(0, 0))
-    entries = {path: block.needed(path) for path, entry in block.raw.items() if isinstance(entry, Mapping)}
-    return QuantizationConfig(default, {path: _packing(entry, default) for path, entry in entries.items()})
-
-
-def _packing(fields: "_Fields", default: ModuleQuantization) -> ModuleQuantization:
-    mode = fields.raw.get("mode") or default.mode
-    if mode not in _MODES:
-        raise fields.fault("mode", f"one of {', '.join(_MODES)}")
-    return ModuleQuantization(
-        fields.integer("group_size", default.group_size), fields.integer("bits", default.bits), mode
-    )
-
-
-def _name_of(raw: Mapping[str, Any]) -> str:
-    section = raw.get("text_config")
-    text: Mapping[str, Any] = section if isinstance(section, Mapping) else {}
-    model_type = raw.get("model_type")
-    if model_type is None:
-        return "no known model (model_type is missing)"
-    if model_type in ("gemma4", "gemma4_text"):
-        if text.get("hidden_size_per_layer_input"):
-            return "Gemma 4 E2B or E4B (gemma4 with per-layer embeddings)"
-        if text.get("enable_moe_block"):
-            return "Gemma 4 26B-A4B (gemma4 with experts)"
-        return f"Gemma 4 with an image encoder (gemma4, hidden size {reprlib.repr(text.get('hidden_size'))})"
-    return reprlib.repr(model_type)
-
-
-def _text_config(fields: _Fields) -> TextConfig:
+def _text_config(fields: Fields) -> TextConfig:
     raw, where = fields.raw, fields.where
-    _refuse_unsupported(raw, where)
+    refuse_unsupported(raw, where)
     types = _layer_types(fields)
     heads, dim = fields.integer("num_key_value_heads"), fields.integer("head_dim")
     full_heads, full_dim = _full_widths(fields, types, heads, dim)
     queries = fields.integer("num_attention_heads")
     if queries % heads or queries % full_heads:
         raise fields.fault("num_attention_heads", f"a multiple of the {heads} and {full_heads} key-value heads")
-    ropes = fields.section("rope_parameters") or _Fields({}, where)
+    ropes = fields.section("rope_parameters") or Fields({}, where)
     cap = raw.get("final_logit_softcapping")
     return TextConfig(
         hidden_size=fields.integer("hidden_size"),
@@ -363,7 +232,7 @@ def _text_config(fields: _Fields) -> TextConfig:
     )
 
 
-def _layer_types(fields: _Fields) -> tuple[str, ...]:
+def _layer_types(fields: Fields) -> tuple[str, ...]:
     count, types = fields.integer("num_hidden_layers", most=1000), fields.raw.get("layer_types")
     if types is None:
         types = [FULL if (i + 1) % _PATTERN == 0 else SLIDING for i in range(count)]
@@ -373,21 +242,7 @@ def _layer_types(fields: _Fields) -> tuple[str, ...]:
     return tuple(types)
 
 
-def _refuse_unsupported(raw: Mapping[str, Any], where: Path) -> None:
-    required = {
-        "hidden_activation": "gelu_pytorch_tanh",
-        "use_bidirectional_attention": "vision",
-        "attention_bias": False,
-        "enable_moe_block": False,
-        "hidden_size_per_layer_input": 0,
-        "use_double_wide_mlp": False,
-    }
-    for key, value in required.items():
-        if key in raw and (raw[key] or 0) != value:
-            raise ConfigError(f"{where}: {key} is {reprlib.repr(raw[key])}, only {value!r} is supported")
-
-
-def _full_widths(fields: _Fields, types: tuple[str, ...], heads: int, dim: int) -> tuple[int, int]:
+def _full_widths(fields: Fields, types: tuple[str, ...], heads: int, dim: int) -> tuple[int, int]:
     """Key-value heads and head_dim of the full layers: the published `global_*` keys, or `per_layer_config` of a
     re-saved checkpoint; `heads` and `dim` are the sliding layers'."""
     per_layer = fields.section("per_layer_config")
@@ -405,7 +260,7 @@ def _full_widths(fields: _Fields, types: tuple[str, ...], heads: int, dim: int) 
     return widths.pop()
 
 
-def _rope(fields: _Fields | None, default: RopeConfig) -> RopeConfig:
+def _rope(fields: Fields | None, default: RopeConfig) -> RopeConfig:
     if fields is None:
         return default
     kind = fields.raw.get("rope_type", "default")
@@ -417,7 +272,7 @@ def _rope(fields: _Fields | None, default: RopeConfig) -> RopeConfig:
     return RopeConfig(kind, fields.number("rope_theta", None), factor)
 
 
-def _vision_config(fields: _Fields | None, text: TextConfig) -> VisionConfig | None:
+def _vision_config(fields: Fields | None, text: TextConfig) -> VisionConfig | None:
     if fields is None:
         return None
     embed = fields.integer("mm_embed_dim", text.hidden_size)
@@ -434,7 +289,7 @@ def _vision_config(fields: _Fields | None, text: TextConfig) -> VisionConfig | N
     )
 
 
-def _audio_config(fields: _Fields | None) -> AudioConfig | None:
+def _audio_config(fields: Fields | None) -> AudioConfig | None:
     if fields is None:
         return None
     return AudioConfig(fields.integer("audio_embed_dim", 640), fields.number("rms_norm_eps", 1e-6))

@@ -12,8 +12,9 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from gemma_mlx.config import DrafterConfig, ModelConfig, read_json
+from gemma_mlx.config import DrafterConfig, ModelConfig
 from gemma_mlx.errors import ConfigError
+from gemma_mlx.fields import read_json
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.prompt import PromptBuilder
 from gemma_mlx.inputs.template import ChatTemplate

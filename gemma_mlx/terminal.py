@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Answer = Callable[[str], Generator[Event, None, None]]
 
 BREAK_HINT = "press Ctrl-C again, or Ctrl-D, to leave"
+GREETING = "/help lists the commands, Ctrl-D leaves"
 HELP = """\
 /attach FILE   read a picture, recording or video; it belongs to the next message
 /help          show this
@@ -121,7 +122,7 @@ def result(finished: Finished, load_s: float, surroundings: dict[str, Any]) -> d
         "tokens": list(finished.tokens),
         "finish_reason": finished.reason,
         "usage": vars(finished.usage),
-        "timing": {"load_s": load_s, **vars(finished.timing)},
+        "timing": {name: round(value, 4) for name, value in {"load_s": load_s, **vars(finished.timing)}.items()},
         "draft": {"rounds": 0, "drafted": 0, "accepted": 0},
         **surroundings,
     }

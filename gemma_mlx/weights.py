@@ -15,8 +15,8 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from gemma_mlx.checkpoint import Tensor, read_tensors
-from gemma_mlx.config import ModuleQuantization, QuantizationConfig
 from gemma_mlx.errors import CheckpointError, ConfigError
+from gemma_mlx.quantization import ModuleQuantization, QuantizationConfig
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
 _FLOATS = {"F32": mx.float32, "BF16": mx.bfloat16, "F16": mx.float16}

@@ -19,6 +19,7 @@ class Run:
     code: int
     out: str
     err: str
+    screen: str  # both, as a terminal shows them
 
     @property
     def fault(self) -> str:
@@ -34,7 +35,7 @@ def gemma_mlx(*arguments: str | Path, stdin: bytes = b"") -> Run:
     result = CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
-    return Run(result.exit_code, result.stdout, result.stderr)
+    return Run(result.exit_code, result.stdout, result.stderr, result.output)
 
 
 def png(width: int, height: int) -> bytes:

@@ -85,13 +85,15 @@ def test_a_missing_tensor(model: Path) -> None:
 
 
 def test_an_unknown_tensor(model: Path) -> None:
-    name = first_weight(model / WEIGHTS)
+    file = model / WEIGHTS
+    end = len(header_and_data(file)[1])
+    file.write_bytes(file.read_bytes() + bytes(4))
 
-    def rename(header: dict[str, dict[str, object]]) -> None:
-        header[name.replace("q_proj", "x_proj")] = header.pop(name)
+    def add(header: dict[str, dict[str, object]]) -> None:
+        header["model.surprise.weight"] = {"dtype": "F32", "shape": [1], "data_offsets": [end, end + 4]}
 
-    rewrite(model / WEIGHTS, rename)
-    assert "x_proj" in ask("--model", model).fault
+    rewrite(file, add)
+    assert "model.surprise.weight" in ask("--model", model).fault
 
 
 def test_a_tensor_of_the_wrong_shape(model: Path) -> None:

@@ -81,9 +81,7 @@ TURNS: tuple[tuple[Sequence[Part], str | None], ...] = (
 
 def _history(chat: Chat, messages: Sequence[Message] | None = None) -> Prompt:
     stripped = [replace(message, thinking=None) for message in (chat.history if messages is None else messages)]
-    return chat.gemma.prompts.build(
-        stripped, enable_thinking=chat.enable_thinking, add_generation_prompt=False
-    )
+    return chat.gemma.prompts.build(stripped, enable_thinking=chat.enable_thinking, add_generation_prompt=False)
 
 
 def _settled(chat: Chat) -> None:

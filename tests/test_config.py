@@ -7,16 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gemma_mlx.config import (
-    FULL,
-    SLIDING,
-    AudioConfig,
-    DrafterConfig,
-    ModelConfig,
-    ModuleQuantization,
-    RopeConfig,
-    VisionConfig,
-)
+from gemma_mlx.config import FULL, SLIDING, AudioConfig, DrafterConfig, ModelConfig, RopeConfig, VisionConfig
+from gemma_mlx.quantization import ModuleQuantization
 from tests.configs import JSON, published, resaved, target, with_value, without
 
 

@@ -140,7 +140,20 @@ def test_a_prompt_that_ends_in_a_picture_reads_the_whole_picture_again() -> None
 
 @pytest.mark.parametrize(
     ("position", "kept"),
-    [(0, 0), (1, 1), (19, 19), (20, 20), (27, 20), (28, 28), (32, 32), (33, 33), (43, 33), (44, 44), (63, 44), (72, 72)],
+    [
+        (0, 0),
+        (1, 1),
+        (19, 19),
+        (20, 20),
+        (27, 20),
+        (28, 28),
+        (32, 32),
+        (33, 33),
+        (43, 33),
+        (44, 44),
+        (63, 44),
+        (72, 72),
+    ],
 )
 def test_reading_begins_at_the_token_or_medium_that_changed(position: int, kept: int) -> None:
     changed, at = [], 0

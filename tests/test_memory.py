@@ -14,23 +14,24 @@ from gemma_mlx.stream import PIECE_TOKENS
 from tests import tiny
 
 LENGTH = 8192
-HEADS = 4
 SPARE = 1.2
+PICTURE = tiny.image(14, 20)
 
 
 @pytest.fixture(scope="module")
 def model() -> GemmaModel:
-    """Wide enough that a piece's activations and scores count; one of six layers is full, as in the 12B."""
+    """So wide that the prompt's embeddings would show (17 MB), and a piece's attention scores as well (17 MB)."""
     return tiny.model(
-        hidden_size=128,
-        intermediate_size=512,
-        num_hidden_layers=6,
-        layer_types=["sliding_attention"] * 5 + ["full_attention"],
-        num_attention_heads=HEADS,
+        hidden_size=512,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        layer_types=["sliding_attention", "full_attention"],
+        num_attention_heads=1,
+        num_key_value_heads=1,
         head_dim=32,
-        global_head_dim=64,
-        sliding_window=128,
-        max_position_embeddings=16384,
+        global_head_dim=32,
+        sliding_window=64,
+        max_position_embeddings=2 * LENGTH,
     )
 
 
@@ -42,38 +43,40 @@ def _no_reuse() -> Iterator[None]:
     mx.set_cache_limit(limit)
 
 
-def _text(length: int) -> Segment:
-    return tiny.text(np.random.default_rng(length).integers(0, 100, length).tolist())
+def _text(length: int, seed: int) -> Segment:
+    return tiny.text(np.random.default_rng(seed).integers(0, 100, length).tolist())
 
 
-def _weights(model: GemmaModel) -> int:
-    return sum(array.nbytes for _, array in tree_flatten(model.parameters()) if isinstance(array, mx.array))
-
-
-def _reading(model: GemmaModel, segments: Sequence[Segment], before: int = 0) -> tuple[int, int, Context]:
-    """Peak bytes while positions from `before` on are read, bytes held before, and the context."""
-    context = Context(model, 16384)
+def _peak(context: Context, segments: Sequence[Segment], expected: int) -> int:
+    """Peak bytes while a prompt is read, of which `expected` positions are new."""
     prompt = Prompt(tuple(segments))
-    if before:
-        context.read(prompt, before)
-    held = mx.get_active_memory()
     mx.reset_peak_memory()
-    context.read(prompt)
-    return mx.get_peak_memory(), held, context
+    assert context.read(prompt).read == expected
+    return mx.get_peak_memory()
 
 
-def _allowed(model: GemmaModel, last: Segment) -> float:
-    """Bytes that reading may take: measured on the piece at the end of the prompt, which sees the most keys."""
-    peak, held, context = _reading(model, [_text(LENGTH - len(last.ids)), last], LENGTH - len(last.ids))
-    return SPARE * (_weights(model) + context.caches.nbytes + peak - held)
+def _bytes_of_one_piece(context: Context, segments: Sequence[Segment]) -> int:
+    """Scratch of the piece that looks back at the most keys: the last one, read again with other words."""
+    *before, last = segments
+    kept = len(last.ids) - PIECE_TOKENS
+    held = mx.get_active_memory()
+    return _peak(context, [*before, tiny.text(last.ids[:kept].tolist()), _text(PIECE_TOKENS, 5)], PIECE_TOKENS) - held
 
 
-def test_x(model: GemmaModel) -> None:
-    import time
-    print(_weights(model)/1e6)
-    for n in (280,1120):
-        print("allowed", _allowed(model, _text(512))/1e6, _allowed(model, tiny.image(20,n//20))/1e6)
-        for at in (10, LENGTH//2, LENGTH-n-10):
-            t=time.time()
-            peak, held, context = _reading(model,[_text(at), tiny.image(20,n//20), _text(LENGTH-n-at)])
-            print(n, at, peak/1e6, held/1e6, context.caches.nbytes/1e6, time.time()-t)
+def _peak_and_parts(model: GemmaModel, start: int) -> tuple[int, int, int]:
+    """Bytes for a prompt whose picture is at `start`: the peak, keys and values, one piece's scratch."""
+    segments = [_text(start, 1), PICTURE, _text(LENGTH - len(PICTURE.ids) - start, 2)]
+    context = Context(model, 2 * LENGTH)
+    peak = _peak(context, segments, LENGTH)
+    return peak, context.caches.nbytes, _bytes_of_one_piece(context, segments)
+
+
+def test_a_long_prompt_costs_one_piece_wherever_its_picture_is(model: GemmaModel) -> None:
+    weights = sum(array.nbytes for _, array in tree_flatten(model.parameters()) if isinstance(array, mx.array))
+    peaks = []
+    for start in (64, LENGTH // 2, LENGTH - len(PICTURE.ids) - PIECE_TOKENS):
+        peak, kept, scratch = _peak_and_parts(model, start)
+        assert peak <= SPARE * (weights + kept + scratch)
+        peaks.append(peak)
+    assert max(peaks) <= 1.1 * min(peaks)
+    assert max(peaks) < LENGTH**2 * 4 / 4  # a quarter of the scores that one pass would make

@@ -79,6 +79,12 @@ class LayerCache:
         """Keys and values that the drafter may look at: in sliding layers those at distance 1 … window + 1."""
         return self._last(None if self.window is None else self.window + 1)
 
+    def keepable(self, offset: int) -> range:
+        """How many rows `kept` may return at a position: fewer than the slack allows after a `trim`."""
+        if self.window is None:
+            return range(offset, offset + 1)
+        return range(min(offset, self.window + 1), min(offset, self.window + 1 + self.slack) + 1)
+
     def trim(self, n: int) -> None:
         """Forget the last `n` positions; the caller has checked `trimmable`."""
         if self.rows is not None:
@@ -132,7 +138,8 @@ class Snapshot:
 class Caches:
     """One conversation's layer caches and their common position.
 
-    `trim(n)` is exact for n ≤ `trimmable`, which is never below min(offset, slack); a snapshot goes back further.
+    `trim(n)` is exact for n ≤ `trimmable`. That is at least min(offset, slack) less what was just taken back, and
+    every append adds its length to it, up to the slack or its own length. A snapshot goes back further.
     """
 
     def __init__(self, config: TextConfig, slack: int = SLACK) -> None:
@@ -215,7 +222,7 @@ class Caches:
         return self.layers[self.config.last_layer(layer_type)].shared()
 
     def save(self, path: Path) -> None:
-        """Write the kept rows to one safetensors file."""
+        """Write the kept rows to one file; `path` ends in `.safetensors`."""
         arrays: dict[str, mx.array] = {}
         for index, layer in enumerate(self.layers):
             if layer.offset:
@@ -236,15 +243,19 @@ class Caches:
         return caches
 
     def _fill(self, arrays: dict[str, mx.array], offset: int) -> None:
-        if offset == 0:
-            return
+        names = {f"{index}.{part}" for index in range(len(self.layers)) for part in ("keys", "values")}
+        if arrays.keys() != (names if offset else set()):
+            raise ValueError(f"{len(arrays)} arrays at position {offset}, expected {len(names) if offset else 0}")
+        if not all(mx.issubdtype(array.dtype, mx.floating) for array in arrays.values()):
+            raise ValueError("its rows are no floating-point numbers")
         for index, (layer, attention) in enumerate(zip(self.layers, self.config.layers, strict=True)):
-            rows = offset if layer.window is None else min(offset, layer.window + 1 + layer.slack)
-            keys, values = arrays[f"{index}.keys"], arrays[f"{index}.values"]
-            shape = (1, attention.num_key_value_heads, rows, attention.head_dim)
-            if keys.shape != shape or values.shape != shape:
-                raise ValueError(f"layer {index} holds {keys.shape}, expected {shape}")
-            layer.fill(keys, values, offset)
+            if offset:
+                keys, values = arrays[f"{index}.keys"], arrays[f"{index}.values"]
+                rows = keys.size // (attention.num_key_value_heads * attention.head_dim)
+                shape = (1, attention.num_key_value_heads, rows, attention.head_dim)
+                if keys.shape != shape or values.shape != shape or rows not in layer.keepable(offset):
+                    raise ValueError(f"layer {index} holds {keys.shape} and {values.shape} at position {offset}")
+                layer.fill(keys, values, offset)
         mx.eval(self.arrays)
 
     def _branch_off(self) -> None:

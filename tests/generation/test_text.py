@@ -60,7 +60,14 @@ def _joined(deltas: Iterable[TextDelta], channel: Channel = "answer") -> str:
 
 
 def _random_text(rng: random.Random) -> str:
-    alphabets = ["abc XYZ,.\n", "äßéñøÅ", "中文字漢字", "🙂👩‍🚀🏳️‍🌈e\u0301", "<|turn>channel", "\u0000\u007f\u0080\uffff\U0010ffff"]
+    alphabets = [
+        "abc XYZ,.\n",
+        "äßéñøÅ",
+        "中文字漢字",
+        "🙂👩‍🚀🏳️‍🌈e\u0301",
+        "<|turn>channel",
+        "\u0000\u007f\u0080\uffff\U0010ffff",
+    ]
     return "".join(rng.choice(rng.choice(alphabets)) for _ in range(rng.randrange(40)))
 
 
@@ -110,7 +117,12 @@ def test_control_tokens_and_unknown_ids_add_nothing(tokenizer: Tokenizer) -> Non
 
 def _stopped(text: str, stops: Sequence[str]) -> str:
     """Text before the stop string that is complete first; of two that end together the longer."""
-    ends = [(end, len(text[:end]) - len(stop)) for end in range(len(text) + 1) for stop in stops if text[:end].endswith(stop)]
+    ends = [
+        (end, len(text[:end]) - len(stop))
+        for end in range(len(text) + 1)
+        for stop in stops
+        if text[:end].endswith(stop)
+    ]
     return text[: min(ends)[1]] if ends else text
 
 
