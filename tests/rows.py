@@ -1,14 +1,20 @@
 """Made-up keys and values whose every row tells which position of which layer it is, and lists as caches."""
 
+import random
 from collections.abc import Sequence
 
 import mlx.core as mx
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from gemma_mlx.model.cache import Caches, LayerCache
+from gemma_mlx.errors import ContextError
+from gemma_mlx.model.cache import Caches, LayerCache, Snapshot
+from tests import tiny
 
 HEADS, WIDTH = 2, 3
+STEP, WINDOW, SLACK = 8, 5, 3
+CONFIG = tiny.config(sliding_window=WINDOW).text_config
 Pair = tuple[mx.array, mx.array]
 
 
@@ -56,3 +62,61 @@ def holds(caches: Caches, ids: Sequence[int]) -> None:
             assert ids_of(layer.shared()) == seen(ids, longer)
             kept = ids_of(layer.kept())
             assert kept == list(ids[len(ids) - len(kept) :])
+
+
+class Conversation:
+    """Caches beside the list of what they should hold; every position gets an id that was never used."""
+
+    def __init__(self, seed: int = 0, slack: int = SLACK) -> None:
+        self.caches, self.ids = Caches(CONFIG, slack), list[int]()
+        self.rng, self.fresh = random.Random(seed), iter(range(100_000))
+        self.snapshots: list[tuple[Snapshot, list[int]]] = []
+
+    def extend(self, length: int) -> None:
+        added = [next(self.fresh) for _ in range(length)]
+        extend(self.caches, added)
+        self.ids = self.ids + added
+
+    def trim(self, n: int) -> None:
+        self.caches.trim(n)
+        self.ids = self.ids[: len(self.ids) - n]
+
+    def snapshot(self) -> None:
+        self.snapshots.append((self.caches.snapshot(), self.ids))
+
+    def restore(self, index: int) -> None:
+        """Restores exactly if nothing below the snapshot was taken back since; otherwise it is an error."""
+        snapshot, ids = self.snapshots[index]
+        possible = self.ids[: len(ids)] == ids
+        assert self.caches.can_restore(snapshot) == possible
+        if possible:
+            self.caches.restore(snapshot)
+            self.ids = ids
+        else:
+            with pytest.raises(ContextError, match=f"snapshot at position {len(ids)} was overwritten"):
+                self.caches.restore(snapshot)
+
+    def step(self) -> None:
+        """Something that a conversation does."""
+        match self.rng.randrange(8):
+            case 0 | 1 | 2:
+                self.extend(self.rng.choice([1, 2, self.rng.randint(1, 3 * STEP)]))
+            case 3 | 4:
+                self.trim(self.rng.randint(0, self.caches.trimmable))
+            case 5:
+                self.snapshot()
+            case 6 if self.snapshots:
+                self.restore(self.rng.randrange(len(self.snapshots)))
+            case 7:
+                extend(self.caches, [-1] * self.rng.randint(1, 2 * STEP), self.rng.randint(0, 6))
+                self.caches.realign()
+
+
+def far(slack: int = SLACK) -> Conversation:
+    """Ten windows long, with a snapshot in the middle."""
+    talk = Conversation(slack=slack)
+    talk.extend(30)
+    talk.snapshot()
+    for length in (1, 2, STEP, 3 * STEP):
+        talk.extend(length)
+    return talk

@@ -56,7 +56,7 @@ class _Failing(nn.Module):
 @contextmanager
 def failing(model: GemmaModel, layer: int, call: int, fault: BaseException) -> Iterator[None]:
     """While it is open, `layer` raises `fault` at forward pass number `call`, when earlier layers have appended."""
-    layers = model.language_model.layers
+    layers: list[nn.Module] = model.language_model.layers  # type: ignore[assignment]
     whole = layers[layer]
     layers[layer] = _Failing(whole, call, fault)
     try:

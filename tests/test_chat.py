@@ -4,7 +4,6 @@ Two models: the demo model, which answers, and the same shape with random weight
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 
@@ -31,12 +30,11 @@ def _random_weights(gemma: Gemma) -> GemmaModel:
     """The demo model's shape with weights that mean nothing."""
     rng = np.random.default_rng(1)
     model = GemmaModel(gemma.config)
-    drawn = [
-        (path, mx.array((rng.standard_normal(old.shape) / old.shape[-1] ** 0.5).astype(np.float32) + (old.ndim == 1)))
-        for path, old in tree_flatten(model.parameters())
-        if isinstance(old, mx.array)
-    ]
-    model.update(tree_unflatten(drawn))
+    drawn = {
+        path: mx.array((rng.standard_normal(old.shape) / old.shape[-1] ** 0.5).astype(np.float32) + (old.ndim == 1))
+        for path, old in dict(tree_flatten(model.parameters())).items()
+    }
+    model.update(tree_unflatten(list(drawn.items())))
     return model
 
 
@@ -195,11 +193,10 @@ def test_a_reply_that_was_never_begun_changes_nothing(demo: Gemma) -> None:
 @pytest.mark.parametrize("call", [0, 1, 2, 5])
 def test_ctrl_c_inside_the_model(demo: Gemma, call: int) -> None:
     """While the prompt is read nothing was asked; later the answer stays as far as it was shown."""
-    chat, shown = Chat(demo), []
+    chat, shown = Chat(demo), list[Event]()
     chat.add(_image())
-    with failing(demo.model, 3, call, KeyboardInterrupt()), closing(chat.reply("Hello!", GREEDY)) as events:
-        with pytest.raises(KeyboardInterrupt):
-            shown += events
+    with failing(demo.model, 3, call, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+        shown += chat.reply("Hello!", GREEDY)
     asked = call >= 2  # one piece up to where replies begin, one for the rest
     assert (len(chat.pending), len(chat.history) > 0) == ((0, True) if asked else (1, False))
     assert "".join(message.text for message in chat.history[1:]) == _shown(shown)

@@ -8,7 +8,7 @@ import mlx.core as mx
 import pytest
 
 from gemma_mlx import stream
-from gemma_mlx.context import Context, Read, keys_of
+from gemma_mlx.context import Context, Key, Read, keys_of
 from gemma_mlx.errors import ContextError
 from gemma_mlx.generation.loop import DecodeOptions
 from gemma_mlx.generation.sampling import Sampler
@@ -62,7 +62,7 @@ def _after(count: int) -> Callable[[], bool]:
     return lambda: next(answers, True)
 
 
-def _shared(held: list[object], segments: Sequence[Segment], stop: int | None) -> int:
+def _shared(held: Sequence[Key], segments: Sequence[Segment], stop: int | None) -> int:
     """Positions that a read may keep: a common prefix, not the last position, no part of a picture."""
     wanted = keys_of(tuple(segments))[:stop]
     count = 0
@@ -296,9 +296,9 @@ def test_an_exception_thrown_into_decoding_keeps_what_was_taken() -> None:
 @pytest.mark.parametrize("layer", range(LAYERS))
 def test_an_exception_while_decoding_keeps_what_was_taken(layer: int) -> None:
     context = _context()
-    hidden, ids = _hidden(context.read(Prompt(MIXED))), []
-    with failing(MODEL, layer, 4, RuntimeError("fault")), pytest.raises(RuntimeError, match="fault"):
-        for token in context.decode(hidden, OPTIONS):
-            ids.append(token.id)
-    assert len(ids) == 4
+    tokens = context.decode(_hidden(context.read(Prompt(MIXED))), OPTIONS)
+    with failing(MODEL, layer, 4, RuntimeError("fault")):
+        ids = [next(tokens).id for _ in range(4)]
+        with pytest.raises(RuntimeError, match="fault"):
+            next(tokens)
     _equals_cold(context, (*MIXED, tiny.text(ids)))

@@ -38,7 +38,7 @@ def _mixture(seed: int) -> tuple[Segment, ...]:
 
     media = [tiny.image(4, 6, seed), tiny.image(2, 3, seed + 1), tiny.sound(21, seed), tiny.image(1, 2, seed, "video")]
     rng.shuffle(media)
-    return tuple(segment for medium in media for segment in (words(), medium)) + (words(),)
+    return (*(segment for medium in media for segment in (words(), medium)), words())
 
 
 def _total(segments: Sequence[Segment]) -> int:
@@ -49,9 +49,9 @@ def _embeddings(model: GemmaModel, segments: Sequence[Segment]) -> np.ndarray:
     """All rows at once, each segment through its embedder."""
     rows = []
     for segment in segments:
-        if segment.kind == "text":
+        if segment.features is None:
             rows.append(model.embed_text(mx.array(segment.ids)[None]))
-        elif segment.kind == "audio":
+        elif segment.positions is None:
             rows.append(model.embed_sound(mx.array(segment.features)))
         else:
             rows.append(model.embed_image(mx.array(segment.features), mx.array(segment.positions)))

@@ -138,8 +138,8 @@ class Snapshot:
 class Caches:
     """One conversation's layer caches and their common position.
 
-    `trim(n)` is exact for n ≤ `trimmable`. That is at least min(offset, slack) less what was just taken back, and
-    every append adds its length to it, up to the slack or its own length. A snapshot goes back further.
+    `trim(n)` is exact for n ≤ `trimmable`: at least min(offset, slack) as long as nothing was taken back, and after
+    an append of L positions at least min(what it was before, slack) + L. A snapshot goes back further.
     """
 
     def __init__(self, config: TextConfig, slack: int = SLACK) -> None:
@@ -149,6 +149,7 @@ class Caches:
         ]
         self._branches = [(0, 0)]  # (branch, first position written in it), ascending in both
         self._next_branch = 1
+        self._marked = -1  # the latest branch with a snapshot
 
     @property
     def offset(self) -> int:
@@ -190,7 +191,9 @@ class Caches:
         sliding = [index for index, layer in enumerate(self.layers) if layer.window is not None and layer.offset]
         copies = {index: _copies(self.layers[index]) for index in sliding}
         mx.eval(copies)  # a lazy slice would hold the whole buffer and force every later append to copy it
-        return Snapshot(self.offset, self._branches[-1][0], copies)
+        branch = self._branches[-1][0]
+        self._marked = max(self._marked, branch)
+        return Snapshot(self.offset, branch, copies)
 
     def can_restore(self, snapshot: Snapshot) -> bool:
         """Whether the full layers still hold the snapshot's positions as they were."""
@@ -262,5 +265,6 @@ class Caches:
         """Positions from here on belong to a new branch: snapshots taken later than here are lost."""
         while len(self._branches) > 1 and self._branches[-1][1] > self.offset:
             self._branches.pop()
-        self._branches.append((self._next_branch, self.offset))
-        self._next_branch += 1
+        if self._branches[-1][0] <= self._marked:  # a branch without snapshots needs no end
+            self._branches.append((self._next_branch, self.offset))
+            self._next_branch += 1
