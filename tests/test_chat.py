@@ -6,6 +6,7 @@ Two models: the demo model, which answers, and the same shape with random weight
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from mlx.utils import tree_flatten, tree_unflatten
 
 from gemma_mlx.chat import Chat
-from gemma_mlx.context import keys_of
+from gemma_mlx.context import Context, Read, keys_of
 from gemma_mlx.errors import ContextError, InputError
 from gemma_mlx.generation.events import Event, Finished, TextDelta
 from gemma_mlx.generation.sampling import Sampler
@@ -78,8 +79,8 @@ TURNS: tuple[tuple[Sequence[Part], str | None], ...] = (
 
 
 def _history(chat: Chat, messages: Sequence[Message] | None = None) -> Prompt:
-    stripped = [replace(message, thinking=None) for message in (chat.history if messages is None else messages)]
-    return chat.gemma.prompts.build(stripped, enable_thinking=chat.enable_thinking, add_generation_prompt=False)
+    told = [replace(message, thinking=None) for message in (chat.history if messages is None else messages)]
+    return chat.gemma.prompts.build(told, enable_thinking=chat.enable_thinking, add_generation_prompt=False)
 
 
 def _settled(chat: Chat) -> None:
@@ -155,8 +156,6 @@ def test_usage_counts_what_each_medium_takes(demo: Gemma) -> None:
 
 def test_media_are_read_when_they_are_added(demo: Gemma) -> None:
     chat = Chat(demo)
-    chat.add(Text("Look: "))
-    assert chat.context.keys == []
     for part in (_image(), _audio(), _video()):
         chat.add(part)
         prompt = _history(chat, [Message("user", chat.pending)])
@@ -164,6 +163,8 @@ def test_media_are_read_when_they_are_added(demo: Gemma) -> None:
         end = max(index for index, key in enumerate(keys) if isinstance(key, tuple)) + 1
         assert chat.context.keys == keys[:end]
         same_caches(chat.context.caches, cold(demo.model, prompt.segments, end)[1])
+        with failing(demo.model, 0, 0, AssertionError("text waits for what follows")):
+            chat.add(Text("Look: "))
 
 
 @pytest.mark.parametrize("thinking", [False, True])
@@ -203,7 +204,7 @@ def test_ctrl_c_inside_the_model(demo: Gemma, call: int) -> None:
     _answers_like_a_cold_chat(chat, "Why?" if asked else None)
 
 
-def test_a_part_that_does_not_fit_leaves_the_turn_as_it_was(demo: Gemma) -> None:
+def test_what_does_not_fit_leaves_the_turn_as_it_was(demo: Gemma) -> None:
     chat = Chat(demo, context=60)
     chat.add(_image())
     pending, keys = chat.pending, list(chat.context.keys)
@@ -211,17 +212,12 @@ def test_a_part_that_does_not_fit_leaves_the_turn_as_it_was(demo: Gemma) -> None
         with pytest.raises(fault):
             chat.add(part)
         assert (chat.pending, chat.context.keys) == (pending, keys)
+    with pytest.raises(ContextError, match="the context holds 60"):
+        list(chat.reply("word " * 80))
+    assert (chat.history, chat.pending) == ([], pending)
     other = Chat(demo)
     other.add(_image())
     assert _end(chat.reply("What is it?", GREEDY)).tokens == _end(other.reply("What is it?", GREEDY)).tokens
-
-
-def test_a_prompt_that_does_not_fit_leaves_the_turn_as_it_was(demo: Gemma) -> None:
-    chat = Chat(demo, context=60)
-    chat.add(_image())
-    with pytest.raises(ContextError, match="the context holds 60"):
-        list(chat.reply("word " * 80))
-    assert (chat.history, len(chat.pending)) == ([], 1)
 
 
 @pytest.mark.parametrize("thinking", [False, True])
@@ -280,6 +276,25 @@ def test_an_interrupted_settle_is_made_up_for(demo: Gemma, monkeypatch: pytest.M
     chat.settle(interrupted=lambda: True)
     assert len(chat.context.keys) < len(keys_of(_history(chat).segments))
     _answers_like_a_cold_chat(chat, "Why?")
+
+
+@pytest.mark.parametrize("thinking", [False, True])
+def test_settling_a_long_answer_reads_the_answer_alone(
+    noise: Gemma, thinking: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Read] = []
+    read = Context.read
+
+    def recorded(self: Context, *arguments: Any, **options: Any) -> Read:
+        reads.append(read(self, *arguments, **options))
+        return reads[-1]
+
+    monkeypatch.setattr(Context, "read", recorded)
+    chat = Chat(noise, enable_thinking=thinking)
+    chat.add(_image(8, 9))
+    _end(chat.reply("Hello!", GREEDY, max_tokens=420))  # no buffer goes back so far
+    assert reads[-1].cached == reads[1].cached + reads[1].read
+    _settled(chat)
 
 
 def test_settling_nothing_and_twice(demo: Gemma) -> None:

@@ -5,6 +5,7 @@ Files are written byte by byte here, so that each lie is told exactly.
 
 import json
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,12 @@ def test_a_header_too_long_to_be_one_is_not_read(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.write(struct.pack("<Q", 2**30))
         file.truncate(2**30 + 100)  # sparse
-    assert "model.safetensors is no safetensors file" in fault(read_header, path)
+    tracemalloc.start()
+    message = fault(read_header, path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "model.safetensors is no safetensors file" in message
+    assert peak < 2**29
 
 
 @pytest.mark.parametrize(

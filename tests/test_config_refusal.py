@@ -52,7 +52,12 @@ def refusal(read: Callable[[JSON], object], raw: JSON) -> str:
         (with_value([1], "text_config"), "text_config is [1], expected an object"),
         (without("text_config"), "has no text_config"),
         (without("text_config", "hidden_size"), "hidden_size is None"),
+        (with_value(True, "text_config", "hidden_size"), "hidden_size is True"),
+        (with_value(True, "text_config", "rms_norm_eps"), "rms_norm_eps is True"),
+        (with_value("yes", "text_config", "attention_k_eq_v"), "attention_k_eq_v is 'yes', expected true or false"),
         (with_value(["1"], "eos_token_id"), "eos_token_id is ['1']"),
+        (with_value([1, -1], "eos_token_id"), "eos_token_id is [1, -1]"),
+        (with_value(True, "eos_token_id"), "eos_token_id is True"),
     ],
 )
 def test_unsupported_target_is_refused(change: Callable[[JSON], None], words: str) -> None:

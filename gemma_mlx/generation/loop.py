@@ -1,7 +1,7 @@
 """The plain decode loop: one token a step, always one step ahead of what is yielded.
 
-Knows the model, its caches and a sampler: not text, stops or conversations. A step's graph is built while the step
-before it runs, and it is started before that one's token is yielded, so the caller's work overlaps with it.
+Knows the model, its caches and a sampler: not text, stops or conversations. While the caller handles a token, the
+next one is already being computed.
 """
 
 import secrets
@@ -42,9 +42,6 @@ def decode(model: GemmaModel, hidden: mx.array, caches: Caches, options: DecodeO
         if count < options.max_tokens:
             hidden = model(model.embed_text(current[0]), caches)
             step, key = _choose(model, hidden, bias, key, options)
-            # MLX writes into a buffer in place only if no work in flight holds it. Starting the next step before this
-            # one is done would copy every layer's whole cache, each token.
-            mx.eval(current)
             mx.async_eval(step)
         yield _token(current)
         if count % _CLEAR_EVERY == 0:

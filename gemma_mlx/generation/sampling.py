@@ -12,7 +12,7 @@ import mlx.core as mx
 
 from gemma_mlx.errors import InputError
 
-_GREEDY_BELOW = 1e-30  # float32 cannot divide by much less
+_GREEDY_BELOW = 1e-30  # logits divided by much less leave the range of float32
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,7 @@ class Sampler:
 
     def filtered(self, logits: mx.array) -> mx.array:
         """Logits after temperature and filters, excluded tokens at -inf: tokens are drawn from their softmax."""
-        logits = logits.astype(mx.float32)
-        # Relative to the likeliest, so that a low temperature overflows to -inf only.
-        logits = (logits - mx.max(logits, axis=-1, keepdims=True)) / self.temperature
+        logits = logits.astype(mx.float32) / self.temperature
         vocab = logits.shape[-1]
         if 0 < self.top_k < vocab:
             logits = _keep(logits, logits >= mx.min(mx.topk(logits, self.top_k), axis=-1, keepdims=True))

@@ -39,7 +39,7 @@ class TextStream:
     def finish(self) -> list[TextDelta]:
         """What was held back: half a character as U+FFFD, half a stop string as itself."""
         deltas = self._emit(self._decoder.decode(b"", final=True))
-        if self._held and not self.stopped:
+        if self._held:
             deltas += self._delta(self._held, "answer")
             self._held = ""
         return deltas

@@ -192,7 +192,7 @@ class Caches:
         copies = {index: _copies(self.layers[index]) for index in sliding}
         mx.eval(copies)  # a lazy slice would hold the whole buffer and force every later append to copy it
         branch = self._branches[-1][0]
-        self._marked = max(self._marked, branch)
+        self._marked = branch
         return Snapshot(self.offset, branch, copies)
 
     def can_restore(self, snapshot: Snapshot) -> bool:
@@ -200,9 +200,7 @@ class Caches:
         for index, (branch, _) in enumerate(self._branches):
             if branch == snapshot.branch:
                 following = self._branches[index + 1 :]
-                return self.layers[-1].offset >= snapshot.offset and (
-                    not following or following[0][1] >= snapshot.offset
-                )
+                return not following or following[0][1] >= snapshot.offset
         return False
 
     def restore(self, snapshot: Snapshot) -> None:

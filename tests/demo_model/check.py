@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from . import conversations, examples, pictures, reference, samples, sounds
-from .conversations import FALLBACK, FALLBACK_THOUGHT, INTENTS, Conversation, Turn
+from .answers import FALLBACK, FALLBACK_THOUGHT, INTENTS
+from .conversations import Conversation, Turn
 from .examples import Collator, Example
 from .reference import Batch, Drafter, Target
 from .words import HELD_OUT

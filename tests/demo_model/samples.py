@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from . import sounds
 
 SPOKEN = "Hello! What can you do?"
-PICTURE_ANSWER = "I see an orange circle."
+PICTURE_ANSWER = "I see an orange shape."
 RECORDING_ANSWER = "I hear speech."
 _SCALE = 4
 

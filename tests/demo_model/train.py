@@ -2,8 +2,8 @@
 
 Trains target and drafter on one thread with fixed seeds, rounds them to bfloat16, writes both checkpoints and the
 sample picture and recording under `gemma_mlx/assets`, measures what was written, and appends the figures to
-`results.jsonl`. `--steps` and `--draft-steps` shorten it; `--out` writes elsewhere.
-Needs torch, transformers and `espeak-ng`.
+`results.jsonl`. `--steps` and `--draft-steps` shorten it; `--out` writes elsewhere;
+`--resume` starts from what is there. Needs torch, transformers and `espeak-ng`.
 """
 
 import argparse
@@ -128,16 +128,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--draft-steps", type=int, default=150)
     parser.add_argument("--out", type=Path, default=ASSETS)
+    parser.add_argument("--resume", action="store_true", help="start from the checkpoints in --out")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(4)
-    started = time.monotonic()
+    started, used = time.monotonic(), time.process_time()
     collate = Collator(ASSETS / "demo")
     config = target_config(collate.specials, collate.vocab_size)
     draft_config = drafter_config(collate.specials, collate.vocab_size)
     with reference.corrected_sharing():
         target, drafter = reference.build_target(config), reference.build_drafter(draft_config)
-    source = batches(1, collate)
+        if options.resume:
+            target = Target.from_pretrained(options.out / "demo", dtype=torch.float32)
+            drafter = Drafter.from_pretrained(options.out / "demo-assistant", dtype=torch.float32)
+    source = batches(2 if options.resume else 1, collate)
     train(target, options.steps, lambda batch: target_loss(target, batch), source)
     export(target, config, options.out / "demo")
     trained = time.monotonic()
@@ -152,6 +156,7 @@ def main() -> None:
         "torch": torch.__version__,
         "target_s": round(trained - started, 1),
         "drafter_s": round(time.monotonic() - trained, 1),
+        "cpu_s": round(time.process_time() - used, 1),
         **measure(target, drafter, collate, options.out / "samples"),
     }
     with (HERE / "results.jsonl").open("a", encoding="utf-8") as results:

@@ -1,12 +1,13 @@
 """All layers of a conversation: trim, snapshot, restore, realign, save and load against lists that keep everything."""
 
+import mlx.core as mx
 import pytest
 
 from gemma_mlx.errors import ContextError
 from gemma_mlx.model import cache
 from gemma_mlx.model.cache import SLACK as DEFAULT_SLACK
 from gemma_mlx.model.cache import Caches
-from tests import rows
+from tests import rows, tiny
 from tests.rows import CONFIG, SLACK, STEP, WINDOW, Conversation, far
 
 
@@ -125,6 +126,25 @@ def test_a_snapshot_is_a_copy_of_the_sliding_rows_only() -> None:
     assert snapshot.nbytes == len(sliding) * (WINDOW + 1 + SLACK) * of_a_row
     for kept in snapshot.sliding.values():
         assert rows.ids_of(kept) == list(range(30 - (WINDOW + 1 + SLACK), 30))
+
+
+def test_appends_after_a_snapshot_are_written_in_place() -> None:
+    """Were the snapshot a slice of the buffers, each append would copy them."""
+    caches = Caches(tiny.config(sliding_window=4096).text_config, SLACK)
+    rows.extend(caches, range(4096))
+    rows.extend(caches, [1])  # makes room
+    mx.eval(caches.arrays)
+    snapshot = caches.snapshot()
+    buffer = max(array.nbytes for array in caches.arrays)
+    for layer, attention in zip(caches.layers, caches.config.layers, strict=True):
+        row = rows.pair([2], attention.num_key_value_heads, attention.head_dim)
+        mx.eval(row)
+        held = mx.get_active_memory()
+        mx.reset_peak_memory()
+        layer.append(*row)
+        mx.eval(caches.arrays)
+        assert mx.get_peak_memory() - held < buffer // 4
+    assert snapshot.offset == 4097
 
 
 def test_bytes_and_arrays() -> None:

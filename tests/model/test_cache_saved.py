@@ -106,6 +106,13 @@ def test_files_that_are_not_there_or_of_another_model(tmp_path: Path) -> None:
             Caches.load(path, tiny.config(**({"sliding_window": WINDOW} | changes)).text_config)
 
 
+def test_what_was_loaded_does_not_need_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "talk.safetensors"
+    talk = saved_after(far(), path)
+    path.write_bytes(b"x" * path.stat().st_size)
+    rows.holds(talk.caches, talk.ids)
+
+
 def test_saving_nothing(tmp_path: Path) -> None:
     talk = saved_after(Conversation(), tmp_path / "talk.safetensors")
     assert talk.caches.offset == 0

@@ -51,6 +51,13 @@ def test_pictures_of_one_colour(network: GemmaModel, tensors: dict[str, Floats],
     np.testing.assert_allclose(found[0], image_oracle(patches, positions, tensors), rtol=1e-3, atol=1e-3)
 
 
+def test_a_picture_with_hardly_any_contrast(network: GemmaModel, tensors: dict[str, Floats]) -> None:
+    """Where the first norm's epsilon is as large as the variance, the scale of the pixels counts."""
+    patches, positions = np.tile(np.array([100, 101], np.uint8), (1, 3456)), np.array([(2, 3)], np.int32)
+    found = np.array(network.embed_image(mx.array(patches), mx.array(positions)))
+    np.testing.assert_allclose(found[0], image_oracle(patches, positions, tensors), rtol=1e-4, atol=1e-4)
+
+
 def test_columns_and_rows_have_places_of_their_own(network: GemmaModel) -> None:
     patches = mx.ones((2, 6912), mx.uint8)
     found = network.embed_image(patches, mx.array([[1, 0], [0, 1]]))
