@@ -31,6 +31,10 @@ class QuantizationConfig:
     default: ModuleQuantization
     modules: Mapping[str, ModuleQuantization] = field(default_factory=dict)
 
+    def of(self, path: str) -> ModuleQuantization:
+        """How the module at `path` is packed, if it is."""
+        return self.modules.get(path, self.default)
+
 
 def quantization_config(raw: Mapping[str, Any], where: Path) -> QuantizationConfig | None:
     """The `quantization` block (or its copy `quantization_config`) of an MLX checkpoint, None without one."""

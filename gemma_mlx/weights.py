@@ -1,8 +1,8 @@
 """Tensors of a checkpoint into the modules of a model.
 
 Strict: every tensor must have a place, and every place a tensor of its shape. A module is quantized exactly if its
-`.scales` exist; bits and group size follow from the shapes. Weights are read lazily and made resident layer by layer.
-Knows names and shapes: not prompts, tokenizers or what a model computes.
+`.scales` exist, and then its shapes must agree with what the configuration says of it. Weights are read lazily and made
+resident layer by layer. Knows names and shapes: not prompts, tokenizers or what a model computes.
 """
 
 from collections.abc import Callable, Mapping
@@ -61,7 +61,7 @@ class Weights:
     def packing(self, path: str, width: int) -> ModuleQuantization | None:
         """How the module at `path` with input `width` is quantized, None if it is not.
 
-        Raises `CheckpointError` if the shapes and the configuration disagree.
+        Raises `CheckpointError` if the shapes and the configuration disagree, or the latter is silent.
         """
         scales, weight = self.tensors.get(f"{path}.scales"), self.tensors.get(f"{path}.weight")
         if scales is None or weight is None:
@@ -69,16 +69,18 @@ class Weights:
         for tensor in (scales, weight):
             if len(tensor.shape) != 2:
                 raise CheckpointError(f"{self.directory}: {tensor.name} has shape {tensor.shape}, expected a matrix")
+        if self.quantization is None:
+            raise CheckpointError(
+                f"{self.directory}: {weight.name} is packed, config.json does not say how: download it again"
+            )
+        declared = self.quantization.of(path)
         found = (width // max(1, scales.shape[-1]), weight.shape[-1] * 32 // width)
-        declared = None
-        if self.quantization is not None:
-            declared = self.quantization.modules.get(path, self.quantization.default)
-            if (declared.group_size, declared.bits) != found:
-                raise CheckpointError(
-                    f"{self.directory}: {weight.name} is packed in groups of {found[0]} with {found[1]} bits, "
-                    f"config.json says {declared.group_size} and {declared.bits}: download it again"
-                )
-        return ModuleQuantization(*found, mode=declared.mode if declared else "affine")
+        if (declared.group_size, declared.bits) != found:
+            raise CheckpointError(
+                f"{self.directory}: {weight.name} is packed in groups of {found[0]} with {found[1]} bits, "
+                f"config.json says {declared.group_size} and {declared.bits}: download it again"
+            )
+        return declared
 
     def bits(self) -> dict[str, float]:
         """Mean stored bits per weight of each part, scales not counted: language, vision, audio."""
@@ -90,9 +92,7 @@ class Weights:
             stored, count = tensor.nbytes * 8, prod(tensor.shape)
             scales = self.tensors.get(f"{name.removesuffix('.weight')}.scales")
             if scales is not None and self.quantization is not None:
-                path = name.removesuffix(".weight")
-                group = self.quantization.modules.get(path, self.quantization.default).group_size
-                count = prod(scales.shape) * group
+                count = prod(scales.shape) * self.quantization.of(name.removesuffix(".weight")).group_size
             before = totals.get(part, (0.0, 0.0))
             totals[part] = (before[0] + stored, before[1] + count)
         return {part: round(stored / count, 2) for part, (stored, count) in totals.items()}

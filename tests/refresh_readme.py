@@ -7,6 +7,8 @@ import os
 import re
 import shlex
 
+import mlx.core as mx
+
 from gemma_mlx.cli import MODEL_VARIABLE
 from gemma_mlx.terminal import GREETING
 from tests.command import gemma_mlx
@@ -16,6 +18,7 @@ from tests.test_readme import README, ROOT, Transcript, transcripts
 def replay(transcript: Transcript) -> str:
     """The block of a transcript anew: the command, and what was typed and printed in turn."""
     arguments = shlex.split(transcript.command)[1:]
+    mx.reset_peak_memory()
     lines = transcript.typed.splitlines(keepends=True)
     seen = gemma_mlx(*arguments).screen
     text = f"$ {transcript.command}\n{seen}"

@@ -144,8 +144,13 @@ class Broken(io.StringIO):
 
 def test_ctrl_c_outside_of_the_model_closes_the_reply() -> None:
     chat, lines = Pretender(), iter(["one"])
-    console = Console(lambda: next(lines, "/quit"), Broken(), io.StringIO())
-    assert Repl(chat.answer, chat.attach, console).run()
+    held = []  # or the end of the last reference would close it
+
+    def answer(text: str) -> Generator[Event, None, None]:
+        held.append(chat.answer(text))
+        return held[-1]
+
+    assert Repl(answer, chat.attach, Console(lambda: next(lines, "/quit"), Broken(), io.StringIO())).run()
     assert chat.kept == ["A to "]
     assert chat.settled == 0
 

@@ -15,8 +15,10 @@ import av
 import numpy as np
 import pytest
 
+from gemma_mlx.chat import Chat
 from gemma_mlx.cli import DEMO_NOTICE, MODEL_VARIABLE, Settings
 from gemma_mlx.generation.sampling import Sampler
+from gemma_mlx.inputs.message import Part
 from gemma_mlx.inputs.tokenizer import load_tokenizer
 from gemma_mlx.loading import model_directory
 from gemma_mlx.terminal import BREAK_HINT
@@ -108,13 +110,22 @@ def test_attachments_are_counted_by_kind(tmp_path: Path) -> None:
     assert usage["video_tokens"] == 0
 
 
-def test_pictures_come_before_the_question_and_recordings_after(tmp_path: Path) -> None:
+def test_pictures_come_before_the_question_and_recordings_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture, clip = tmp_path / "a.png", write_wav(tmp_path / "a.wav", hum(0.5))
     picture.write_bytes(png(96, 96))
-    one = ask_json("what is it?", "-a", picture, "-a", clip, *GREEDY)
-    other = ask_json("what is it?", "-a", clip, "-a", picture, *GREEDY)
-    assert one["tokens"] == other["tokens"]
-    assert one["usage"] == other["usage"]
+    read: list[str] = []
+    add = Chat.add
+
+    def spy(chat: Chat, part: Part) -> None:
+        read.append(type(part).__name__)
+        add(chat, part)
+
+    monkeypatch.setattr(Chat, "add", spy)
+    for files in (("-a", picture, "-a", clip), ("-a", clip, "-a", picture)):
+        assert gemma_mlx("ask", "what is it?", *files, "--max-tokens", "1").code == 0
+    assert read == ["Image", "Text", "Audio"] * 2
 
 
 def test_a_video_says_what_it_costs(tmp_path: Path) -> None:
