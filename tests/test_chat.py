@@ -98,8 +98,7 @@ def _copy(chat: Chat) -> Chat:
 
 
 def _answers_like_a_cold_chat(chat: Chat, question: str | None) -> None:
-    before = _copy(chat)
-    warm, again = (_end(one.reply(question, GREEDY, max_tokens=8)) for one in (chat, before))
+    warm, again = (_end(one.reply(question, GREEDY, max_tokens=8)) for one in (chat, _copy(chat)))
     assert warm.tokens == again.tokens
     _settled(chat)
 
@@ -140,18 +139,18 @@ def test_six_turns_equal_cold_ones(gemma: Gemma, thinking: bool, system: str | N
         assert warm.usage.completion_tokens == len(warm.tokens)
         _settled(chat)
         said.append(warm.text)
+        assert chat.history[-1].thinking == (warm.thinking if warm.text else None)
     assert [message.text for message in chat.history if message.role == "assistant"] == [text for text in said if text]
     assert sum(message.role == "user" for message in chat.history) == 6
 
 
 def test_usage_counts_what_each_medium_takes(demo: Gemma) -> None:
-    chat = Chat(demo)
-    for part in (_image(2, 3), _audio(0.5), _video(2)):
+    chat, parts = Chat(demo), (_image(2, 3), _audio(0.5), _video(2))
+    for part in parts:
         chat.add(part)
     usage = _end(chat.reply("Well?", GREEDY, max_tokens=2)).usage
     assert (usage.image_tokens, usage.audio_tokens, usage.video_tokens) == (6, 13, 4)
-    asked = [Message("user", (_image(2, 3), _audio(0.5), _video(2), Text("Well?")))]
-    assert usage.prompt_tokens == demo.prompts.build(asked).n_tokens
+    assert usage.prompt_tokens == demo.prompts.build([Message("user", (*parts, Text("Well?")))]).n_tokens
 
 
 def test_media_are_read_when_they_are_added(demo: Gemma) -> None:
@@ -183,12 +182,6 @@ def test_an_interrupted_answer_is_kept_as_far_as_it_was_shown(gemma: Gemma, thin
         assert [message.text for message in chat.history] == ["Hello!", *filter(None, [_shown(shown)])]
         assert len(chat.context.keys) == chat.context.caches.offset
         _answers_like_a_cold_chat(chat, "Why?")
-
-
-def test_a_reply_that_was_never_begun_changes_nothing(demo: Gemma) -> None:
-    chat = Chat(demo)
-    chat.reply("Hello!", GREEDY).close()
-    assert (chat.history, chat.context.keys) == ([], [])
 
 
 @pytest.mark.parametrize("call", [0, 1, 2, 5])
@@ -250,12 +243,14 @@ def test_max_tokens(noise: Gemma, max_tokens: int) -> None:
 
 
 def test_a_stop_string_ends_the_answer_in_history_as_well(demo: Gemma) -> None:
-    whole = _end(Chat(demo).reply("Hello!", GREEDY)).text
-    chat = Chat(demo)
-    end = _end(chat.reply("Hello!", GREEDY, stop=[whole[4:7], "never said"]))
-    assert (end.text, end.reason) == (whole[: whole.index(whole[4:7])], "stop")
+    whole = _end(Chat(demo).reply("Hello!", GREEDY))
+    chat, word = Chat(demo), whole.text[4:7]
+    end = _end(chat.reply("Hello!", GREEDY, stop=[word, "never said"]))
+    assert (end.text, end.reason) == (whole.text.partition(word)[0], "stop")
+    assert end.tokens == whole.tokens[: len(end.tokens)] != whole.tokens
     assert chat.history[-1].text == end.text
     _settled(chat)
+    assert _end(Chat(demo).reply("Hello!", GREEDY, stop=[f"{whole.text[-1]}never said"])).text == whole.text
 
 
 def test_what_the_checkpoint_suppresses_stays_suppressed_whatever_the_sampler(noise: Gemma) -> None:
@@ -297,9 +292,10 @@ def test_settling_a_long_answer_reads_the_answer_alone(
     _settled(chat)
 
 
-def test_settling_nothing_and_twice(demo: Gemma) -> None:
+def test_settling_twice(demo: Gemma) -> None:
     chat = Chat(demo)
-    chat.settle()
-    _end(chat.reply("Hello!", GREEDY))
-    chat.settle()
-    _settled(chat)
+    for _ in range(2):
+        chat.settle()  # before anything was said as well
+        _end(chat.reply("Hello!", GREEDY))
+        chat.settle()
+        _settled(chat)

@@ -188,9 +188,10 @@ def test_pieces_are_shorter_in_a_long_context() -> None:
     assert piece_tokens(LONG_CONTEXT - 1) == PIECE_TOKENS
     assert piece_tokens(LONG_CONTEXT) == LONG_PIECE_TOKENS
     assert _sizes([tiny.text([1] * 1100)], None, offset=LONG_CONTEXT - PIECE_TOKENS) == [512, 256, 256, 76]
-    start = LONG_CONTEXT - 1
-    stream = EmbeddingStream(MODEL, [tiny.text([1] * (LONG_CONTEXT + 600))], start)
-    assert [piece.length for piece in stream.pieces()] == [512, 89]
+    stream = EmbeddingStream(MODEL, [tiny.text([1] * (LONG_CONTEXT + 300))], LONG_CONTEXT - 1)
+    assert [piece.length for piece in stream.pieces()] == [301]
+    stream = EmbeddingStream(MODEL, [tiny.text([1] * (LONG_CONTEXT + 300))], LONG_CONTEXT)
+    assert [piece.length for piece in stream.pieces()] == [256, 44]
 
 
 def test_start_and_stop() -> None:

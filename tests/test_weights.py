@@ -89,7 +89,7 @@ def test_quantized_layouts_equal_a_model_quantized_in_memory(
     assert mx.array_equal(saved.answer(loaded), saved.answer(source))
     assert not mx.array_equal(saved.answer(loaded), dense)
     (directory / "config.json").write_text(json.dumps({key: raw[key] for key in raw if key != "quantization"}))
-    with pytest.raises(CheckpointError, match="is packed, config.json does not say how"):
+    with pytest.raises(CheckpointError, match="is packed, config"):
         load_model(directory)
 
 

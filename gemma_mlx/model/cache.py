@@ -103,18 +103,18 @@ class LayerCache:
 
     def _with_room(self, keys: mx.array, values: mx.array) -> Rows:
         length = keys.shape[2]
-        # A long piece is followed by another one, which copies anyway; room is for rows that come one by one.
-        spare = max(0, STEP - length)
         if self.rows is None:
-            return Rows(_concatenate([keys], spare), _concatenate([values], spare), length, length)
+            return Rows(_with_spare([keys]), _with_spare([values]), length, length)
         old_keys, old_values = self.kept()
         end, offset = old_keys.shape[2] + length, self.rows.offset + length
-        return Rows(_concatenate([old_keys, keys], spare), _concatenate([old_values, values], spare), end, offset)
+        return Rows(_with_spare([old_keys, keys]), _with_spare([old_values, values]), end, offset)
 
 
-def _concatenate(parts: list[mx.array], spare: int) -> mx.array:
+def _with_spare(parts: list[mx.array]) -> mx.array:
+    """The parts and STEP rows to come: after a long piece as well, so that the first decoded token copies nothing."""
     _, heads, _, width = parts[0].shape
-    return mx.concatenate([*parts, mx.zeros((1, heads, spare, width), parts[0].dtype)], axis=2)
+    spare = mx.broadcast_to(mx.array(0, parts[0].dtype), (1, heads, STEP, width))
+    return mx.concatenate([*parts, spare], axis=2)
 
 
 def _copies(layer: LayerCache) -> tuple[mx.array, mx.array]:

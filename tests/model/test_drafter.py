@@ -3,6 +3,7 @@
 import mlx.core as mx
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten, tree_unflatten
 
 from gemma_mlx.config import FULL, SLIDING
 from gemma_mlx.inputs.prompt import Segment
@@ -123,6 +124,21 @@ def test_everything_that_goes_in_counts(changed: str) -> None:
         memory = memory | {kind: longer[kind] for kind in kinds}
     logits, _ = DRAFTER(MODEL.embed_text(mx.array([[token]])), hidden, memory)
     assert np.abs(np.array(logits - expected)).max() > 1e-3
+
+
+PARAMETERS = set(dict(tree_flatten(DRAFTER.parameters()))) - {"model.layers.3.layer_scalar"}  # the norm undoes it
+
+
+@pytest.mark.parametrize("path", sorted(PARAMETERS))
+def test_every_weight_counts(path: str) -> None:
+    hidden, caches = _read(*PROMPT)
+    drafter = tiny.drafter()
+    step = MODEL.embed_text(mx.array([[7]])), hidden, target_memory(caches)
+    before = [np.array(result) for result in drafter(*step)]
+    weight = dict(tree_flatten(drafter.parameters()))[path]
+    drafter.update(tree_unflatten([(path, weight * mx.linspace(0.5, 1, weight.size).reshape(weight.shape))]))
+    changes = [np.abs(np.array(after) - held).max() for after, held in zip(drafter(*step), before, strict=True)]
+    assert max(changes) > 1e-4
 
 
 def test_concatenation_has_the_token_first() -> None:
