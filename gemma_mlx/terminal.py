@@ -47,6 +47,8 @@ def loading_bar(console: Console) -> Callable[[int, int], None] | None:
         return None
 
     def progress(done: int, total: int) -> None:
+        if total < 100_000_000:
+            return  # there before it could be read
         text = f"\rloading {done / 1e9:.1f} of {total / 1e9:.1f} GB"
         console.err.write(text if done < total else "\r" + " " * len(text) + "\r")
         console.err.flush()

@@ -84,7 +84,7 @@ def _history(chat: Chat, messages: Sequence[Message] | None = None) -> Prompt:
 
 
 def _settled(chat: Chat) -> None:
-    """Keys and caches are what a cold prompt of the history gives."""
+    """Fails unless keys and caches are what a cold prompt of the history gives."""
     prompt = _history(chat)
     assert chat.context.keys == keys_of(prompt.segments)
     same_caches(chat.context.caches, cold(chat.gemma.model, prompt.segments)[1])
@@ -236,10 +236,10 @@ def test_nothing_to_answer(demo: Gemma, text: str | None) -> None:
     assert _end(chat.reply(text, GREEDY)).usage.image_tokens == 6
 
 
-@pytest.mark.parametrize("max_tokens", [1, 2, 7])
-def test_max_tokens(noise: Gemma, max_tokens: int) -> None:
-    end = _end(Chat(noise).reply("Hello!", GREEDY, max_tokens=max_tokens))
-    assert (end.reason, len(end.tokens), end.usage.completion_tokens) == ("length", max_tokens, max_tokens)
+def test_max_tokens(noise: Gemma) -> None:
+    for count in (1, 2, 7):
+        end = _end(Chat(noise).reply("Hello!", GREEDY, max_tokens=count))
+        assert (end.reason, len(end.tokens), end.usage.completion_tokens) == ("length", count, count)
 
 
 def test_a_stop_string_ends_the_answer_in_history_as_well(demo: Gemma) -> None:

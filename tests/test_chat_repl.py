@@ -204,6 +204,8 @@ def test_the_loading_bar_is_for_terminals_only() -> None:
     err = Terminal()
     progress = loading_bar(Console(input, io.StringIO(), err))
     assert progress is not None
+    progress(1_500_000, 2_000_000)
+    assert err.getvalue() == ""
     progress(1_500_000_000, 6_700_000_000)
     assert err.getvalue() == "\rloading 1.5 of 6.7 GB"
     progress(6_700_000_000, 6_700_000_000)

@@ -175,11 +175,9 @@ def _another(segment: Segment, row: int) -> Segment:
 
 
 def test_one_pixel_or_sample_makes_another_medium() -> None:
-    context = _context(_text(4), tiny.image(2, 3, seed=0), _text(4, 1))
-    read = _read_equals_cold(context, (_text(4), tiny.image(2, 3, seed=1), _text(4, 1)))
-    assert read.cached == 4
-    context = _context(_text(4), tiny.sound(6, seed=0))
-    assert _read_equals_cold(context, (_text(4), tiny.sound(6, seed=1))).cached == 4
+    for one, other in ((tiny.image(2, 3, seed=0), tiny.image(2, 3, seed=1)), (tiny.sound(6, 0), tiny.sound(6, 1))):
+        context = _context(_text(4), one, _text(4, 1))
+        assert _read_equals_cold(context, (_text(4), other, _text(4, 1))).cached == 4
 
 
 @pytest.mark.parametrize("pieces", range(8))
@@ -246,11 +244,20 @@ def test_a_mark_of_what_was_overwritten_is_not_used() -> None:
     assert _read_equals_cold(context, (shorter, OTHER, _text(5))).cached == 0
 
 
-def test_a_mark_of_the_empty_context() -> None:
-    context = _context()
+def test_a_mark_of_another_beginning_is_not_used() -> None:
+    context = _context(FRONT)
     context.mark()
     context.read(Prompt((FRONT, LATER)))
-    assert _read_equals_cold(context, (OTHER,)).cached == 0
+    assert _read_equals_cold(context, (_text(100, 5), LATER)).cached == 0
+    assert _read_equals_cold(context, (_text(100, 5), OTHER)).cached == 0
+
+
+def test_going_back_takes_what_the_caches_hold_and_no_more() -> None:
+    for beyond in (0, 1):
+        context = _context(FRONT, LATER)
+        kept = len(context.keys) - context.caches.trimmable - beyond
+        shorter = (FRONT, tiny.text(LATER.ids[: kept - 60].tolist()), tiny.text([101]))
+        assert _read_equals_cold(context, shorter).cached == (0 if beyond else kept)
 
 
 @pytest.mark.parametrize("layer", range(LAYERS))
@@ -283,6 +290,21 @@ def test_an_exception_thrown_into_decoding_keeps_what_was_taken() -> None:
     with pytest.raises(KeyboardInterrupt):
         tokens.throw(KeyboardInterrupt)
     _equals_cold(context, (*MIXED, tiny.text(ids)))
+
+
+def test_an_exception_while_choosing_keeps_what_was_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step before was read already: it is taken back."""
+    context = _context()
+    tokens = context.decode(_hidden(context.read(Prompt(MIXED))), OPTIONS)
+    ids = [next(tokens).id for _ in range(4)]
+    monkeypatch.setattr("gemma_mlx.generation.loop._choose", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        next(tokens)
+    _equals_cold(context, (*MIXED, tiny.text(ids)))
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("layer", range(LAYERS))

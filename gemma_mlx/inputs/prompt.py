@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -82,7 +83,7 @@ class _Slot:
 
 
 class PromptBuilder:
-    """Builds prompts for one checkpoint. Keeps no state between calls."""
+    """Builds prompts for one checkpoint. A medium is cut into features and hashed once, however often it is built."""
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate, config: ModelConfig) -> None:
         """Raises `CheckpointError` if the tokenizer and `config.json` disagree about a media token."""
@@ -90,6 +91,7 @@ class PromptBuilder:
         self._tokenizer = tokenizer
         self._template = template
         self._config = config
+        self._seen: WeakKeyDictionary[Part, tuple[_Slot, ...]] = WeakKeyDictionary()
         literals = sorted(tokenizer.specials, key=len, reverse=True)
         self._control = re.compile(f"({'|'.join(map(re.escape, literals))})")
         self._heads = re.compile(f"[{re.escape(''.join({literal[0] for literal in literals}))}]")
@@ -103,7 +105,7 @@ class PromptBuilder:
         medium, or if a medium has other than as many feature rows as placeholders.
         """
         mark = _unused_character(messages)
-        slots = [[self._slots(part) for part in message.parts] for message in messages]
+        slots = [[self._slots_of(part) for part in message.parts] for message in messages]
         rendered = self._template.render(
             [self._template_message(message, slots[index], mark) for index, message in enumerate(messages)],
             enable_thinking=enable_thinking,
@@ -140,6 +142,11 @@ class PromptBuilder:
         if message.thinking is not None:
             rendered["reasoning_content"] = marked(message.thinking)
         return rendered
+
+    def _slots_of(self, part: Part) -> tuple[_Slot, ...]:
+        if part not in self._seen:
+            self._seen[part] = self._slots(part)
+        return self._seen[part]
 
     def _slots(self, part: Part) -> tuple[_Slot, ...]:
         config = self._config

@@ -1,8 +1,10 @@
 """Prompts against an oracle: the whole expanded string through `tokenizers`, control tokens switched on."""
 
+import gc
 import itertools
 import random
 import re
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -231,6 +233,16 @@ def test_digests_tell_contents_apart(builder: PromptBuilder) -> None:
     assert digests(_audio(100)) != digests(_audio(101))
     assert digests(Text("a")) == []
     assert all(re.fullmatch("[0-9a-f]{32}", digest) for digest in digests(_image(1, 1), _audio(1), _video(0.0)))
+
+
+def test_a_medium_is_prepared_once_and_forgotten_with_its_value(builder: PromptBuilder) -> None:
+    picture = _image(2, 3)
+    (first, again) = (builder.build([Message("user", (picture,))]).segments[1].features for _ in range(2))
+    assert first is again
+    kept = weakref.ref(picture)
+    del picture
+    gc.collect()
+    assert kept() is None
 
 
 def test_rows_and_placeholders_that_differ_are_both_named(tokenizer: Tokenizer) -> None:
