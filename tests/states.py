@@ -1,4 +1,4 @@
-"""Caches compared with a cold read of the same prompt, and layers that fail when asked to."""
+"""Caches and contexts compared with a cold read of the same prompt, and layers that fail when asked to."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,7 +7,8 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from gemma_mlx.inputs.prompt import Segment
+from gemma_mlx.context import Context, Read, keys_of
+from gemma_mlx.inputs.prompt import Prompt, Segment
 from gemma_mlx.model.cache import Caches
 from gemma_mlx.model.gemma import GemmaModel
 from gemma_mlx.stream import EmbeddingStream
@@ -37,6 +38,22 @@ def same_caches(warm: Caches, expected: Caches) -> None:
         if expected.offset:
             for rows, others in zip(layer.view(), other.view(), strict=True):
                 same(rows, others)
+
+
+def equals_cold(context: Context, segments: Sequence[Segment], stop: int | None = None) -> mx.array | None:
+    """Fails unless keys and caches are those of positions 0 … stop - 1; returns the cold hidden state."""
+    hidden, caches = cold(context.model, segments, stop)
+    assert context.keys == keys_of(tuple(segments))[:stop]
+    same_caches(context.caches, caches)
+    return hidden
+
+
+def read_equals_cold(context: Context, segments: Sequence[Segment], stop: int | None = None) -> Read:
+    """Read, and fail unless all of it is as after a cold read."""
+    read = context.read(Prompt(tuple(segments)), stop)
+    same(read.hidden, equals_cold(context, segments, stop))
+    assert read.cached + read.read == len(context.keys)
+    return read
 
 
 class _Failing(nn.Module):

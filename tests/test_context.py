@@ -15,7 +15,7 @@ from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.prompt import Prompt, Segment
 from gemma_mlx.model.cache import SLACK
 from tests import tiny
-from tests.states import cold, failing, same, same_caches
+from tests.states import equals_cold, failing, read_equals_cold
 
 MODEL = tiny.model(seed=2)
 LAYERS = len(MODEL.language_model.layers)
@@ -39,21 +39,6 @@ def _context(*segments: Segment) -> Context:
     if segments:
         context.read(Prompt(segments))
     return context
-
-
-def _equals_cold(context: Context, segments: Sequence[Segment], stop: int | None = None) -> mx.array | None:
-    """Keys and caches are those of positions 0 … stop - 1; returns the cold hidden state."""
-    hidden, caches = cold(MODEL, segments, stop)
-    assert context.keys == keys_of(tuple(segments))[:stop]
-    same_caches(context.caches, caches)
-    return hidden
-
-
-def _read_equals_cold(context: Context, segments: Sequence[Segment], stop: int | None = None) -> Read:
-    read = context.read(Prompt(tuple(segments)), stop)
-    same(read.hidden, _equals_cold(context, segments, stop))
-    assert read.cached + read.read == len(context.keys)
-    return read
 
 
 def _after(count: int) -> Callable[[], bool]:
@@ -98,7 +83,7 @@ def test_random_edits_equal_cold_reads(seed: int) -> None:
             assert context.keys == keys_of(tuple(segments))[: context.caches.offset]
             held = list(context.keys)
         shared = _shared(held, segments, None)
-        read = _read_equals_cold(context, segments)
+        read = read_equals_cold(context, segments)
         assert read.cached in (shared, mark, 0)
         assert read.cached == shared or len(held) - shared > SLACK
         if rng.random() < 0.4:
@@ -106,7 +91,7 @@ def test_random_edits_equal_cold_reads(seed: int) -> None:
             mark = len(context.keys)
         if rng.random() < 0.3:
             generated = [token.id for token in islice(context.decode(_hidden(read), OPTIONS), rng.randrange(12))]
-            _equals_cold(context, [*segments, tiny.text(generated)])
+            equals_cold(context, [*segments, tiny.text(generated)])
 
 
 def _hidden(read: Read) -> mx.array:
@@ -123,18 +108,18 @@ def test_stop_at_every_position_outside_a_picture() -> None:
     context = _context()
     for stop in (1, 2, *random.Random(0).sample(range(3, length), 30), length, length + 5):
         if stop not in inside:
-            _read_equals_cold(context, MIXED, stop)
+            read_equals_cold(context, MIXED, stop)
 
 
 def test_the_same_prompt_again_reads_one_position() -> None:
     context = _context(*MIXED)
-    read = _read_equals_cold(context, MIXED)
+    read = read_equals_cold(context, MIXED)
     assert (read.cached, read.read) == (len(context.keys) - 1, 1)
 
 
 def test_a_prompt_that_ends_in_a_picture_reads_the_whole_picture_again() -> None:
     segments = (_text(10), tiny.image(2, 4))
-    read = _read_equals_cold(_context(*segments), segments)
+    read = read_equals_cold(_context(*segments), segments)
     assert (read.cached, read.read) == (10, 8)
 
 
@@ -161,7 +146,7 @@ def test_reading_begins_at_the_token_or_medium_that_changed(position: int, kept:
         inside = at <= position < at + len(segment.ids)
         changed.append(_another(segment, position - at) if inside else segment)
         at += len(segment.ids)
-    assert _read_equals_cold(_context(*MIXED), changed).cached == kept
+    assert read_equals_cold(_context(*MIXED), changed).cached == kept
 
 
 def _another(segment: Segment, row: int) -> Segment:
@@ -177,7 +162,7 @@ def _another(segment: Segment, row: int) -> Segment:
 def test_one_pixel_or_sample_makes_another_medium() -> None:
     for one, other in ((tiny.image(2, 3, seed=0), tiny.image(2, 3, seed=1)), (tiny.sound(6, 0), tiny.sound(6, 1))):
         context = _context(_text(4), one, _text(4, 1))
-        assert _read_equals_cold(context, (_text(4), other, _text(4, 1))).cached == 4
+        assert read_equals_cold(context, (_text(4), other, _text(4, 1))).cached == 4
 
 
 @pytest.mark.parametrize("pieces", range(8))
@@ -187,8 +172,8 @@ def test_an_interrupted_read_leaves_a_prefix_and_goes_on_there(pieces: int) -> N
     read = context.read(Prompt(MIXED), interrupted=_after(pieces))
     assert read.hidden is None
     assert (read.cached, read.read) == (0, sum(sizes[:pieces]))
-    _equals_cold(context, MIXED, sum(sizes[:pieces]))
-    assert _read_equals_cold(context, MIXED).cached == read.read
+    equals_cold(context, MIXED, sum(sizes[:pieces]))
+    assert read_equals_cold(context, MIXED).cached == read.read
 
 
 def test_asked_before_every_piece_and_not_after() -> None:
@@ -204,7 +189,7 @@ def test_the_limit_is_the_last_length_that_is_read() -> None:
     with pytest.raises(ContextError, match="the prompt is 21 tokens long, the context holds 20"):
         context.read(Prompt((_text(5, 9), tiny.sound(16))), stop=3)  # the whole prompt has to fit
     assert context.caches is caches
-    _equals_cold(context, (_text(20),))
+    equals_cold(context, (_text(20),))
 
 
 FRONT, LATER, OTHER = _text(60), _text(400, 1), _text(30, 2)  # no buffer holds 400 rows of the past
@@ -214,14 +199,14 @@ def test_a_mark_brings_back_what_lies_beyond_the_slack() -> None:
     context = _context(FRONT)
     context.mark()
     context.read(Prompt((FRONT, LATER)))
-    assert _read_equals_cold(context, (FRONT, OTHER)).cached == 60
+    assert read_equals_cold(context, (FRONT, OTHER)).cached == 60
     context.read(Prompt((FRONT, LATER)))  # and once more
-    assert _read_equals_cold(context, (FRONT, OTHER, LATER)).cached == 60
+    assert read_equals_cold(context, (FRONT, OTHER, LATER)).cached == 60
 
 
 def test_without_a_mark_everything_is_read_again() -> None:
     context = _context(FRONT, LATER)
-    assert _read_equals_cold(context, (FRONT, OTHER)).cached == 0
+    assert read_equals_cold(context, (FRONT, OTHER)).cached == 0
 
 
 def test_only_the_last_mark_counts() -> None:
@@ -230,9 +215,9 @@ def test_only_the_last_mark_counts() -> None:
     context.read(Prompt((FRONT, OTHER)))
     context.mark()
     context.read(Prompt((FRONT, OTHER, LATER)))
-    assert _read_equals_cold(context, (FRONT, OTHER, _text(1))).cached == 90
+    assert read_equals_cold(context, (FRONT, OTHER, _text(1))).cached == 90
     context.read(Prompt((FRONT, OTHER, LATER)))
-    assert _read_equals_cold(context, (FRONT, LATER)).cached == 0
+    assert read_equals_cold(context, (FRONT, LATER)).cached == 0
 
 
 def test_a_mark_of_what_was_overwritten_is_not_used() -> None:
@@ -241,15 +226,15 @@ def test_a_mark_of_what_was_overwritten_is_not_used() -> None:
     shorter = tiny.text(FRONT.ids[:50].tolist())
     context.read(Prompt((shorter, OTHER)))  # positions 50 … 59 are others now
     context.read(Prompt((shorter, OTHER, LATER)))
-    assert _read_equals_cold(context, (shorter, OTHER, _text(5))).cached == 0
+    assert read_equals_cold(context, (shorter, OTHER, _text(5))).cached == 0
 
 
 def test_a_mark_of_another_beginning_is_not_used() -> None:
     context = _context(FRONT)
     context.mark()
     context.read(Prompt((FRONT, LATER)))
-    assert _read_equals_cold(context, (_text(100, 5), LATER)).cached == 0
-    assert _read_equals_cold(context, (_text(100, 5), OTHER)).cached == 0
+    assert read_equals_cold(context, (_text(100, 5), LATER)).cached == 0
+    assert read_equals_cold(context, (_text(100, 5), OTHER)).cached == 0
 
 
 def test_going_back_takes_what_the_caches_hold_and_no_more() -> None:
@@ -257,7 +242,7 @@ def test_going_back_takes_what_the_caches_hold_and_no_more() -> None:
         context = _context(FRONT, LATER)
         kept = len(context.keys) - context.caches.trimmable - beyond
         shorter = (FRONT, tiny.text(LATER.ids[: kept - 60].tolist()), tiny.text([101]))
-        assert _read_equals_cold(context, shorter).cached == (0 if beyond else kept)
+        assert read_equals_cold(context, shorter).cached == (0 if beyond else kept)
 
 
 @pytest.mark.parametrize("layer", range(LAYERS))
@@ -267,52 +252,5 @@ def test_an_exception_inside_a_piece_takes_the_piece_back(layer: int, call: int)
     sizes = [piece.length for piece in stream.EmbeddingStream(MODEL, MIXED, 20).pieces()]
     with failing(MODEL, layer, call, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
         context.read(Prompt(MIXED))
-    _equals_cold(context, MIXED, 20 + sum(sizes[:call]))
-    _read_equals_cold(context, MIXED)
-
-
-@pytest.mark.parametrize("max_tokens", [1, 2, 12])
-def test_keys_and_caches_follow_the_tokens_that_were_taken(max_tokens: int) -> None:
-    options = DecodeOptions(Sampler(temperature=0), max_tokens)
-    for stop in range(max_tokens + 1):
-        context = _context()
-        tokens = context.decode(_hidden(context.read(Prompt(MIXED))), options)
-        ids = [token.id for token in islice(tokens, stop)]
-        tokens.close()
-        assert len(ids) == stop
-        _equals_cold(context, (*MIXED, tiny.text(ids[: max_tokens - 1])))  # the last one is never read
-
-
-def test_an_exception_thrown_into_decoding_keeps_what_was_taken() -> None:
-    context = _context()
-    tokens = context.decode(_hidden(context.read(Prompt(MIXED))), OPTIONS)
-    ids = [next(tokens).id for _ in range(5)]
-    with pytest.raises(KeyboardInterrupt):
-        tokens.throw(KeyboardInterrupt)
-    _equals_cold(context, (*MIXED, tiny.text(ids)))
-
-
-def test_an_exception_while_choosing_keeps_what_was_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The step before was read already: it is taken back."""
-    context = _context()
-    tokens = context.decode(_hidden(context.read(Prompt(MIXED))), OPTIONS)
-    ids = [next(tokens).id for _ in range(4)]
-    monkeypatch.setattr("gemma_mlx.generation.loop._choose", _interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        next(tokens)
-    _equals_cold(context, (*MIXED, tiny.text(ids)))
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("layer", range(LAYERS))
-def test_an_exception_while_decoding_keeps_what_was_taken(layer: int) -> None:
-    context = _context()
-    tokens = context.decode(_hidden(context.read(Prompt(MIXED))), OPTIONS)
-    with failing(MODEL, layer, 4, RuntimeError("fault")):
-        ids = [next(tokens).id for _ in range(4)]
-        with pytest.raises(RuntimeError, match="fault"):
-            next(tokens)
-    _equals_cold(context, (*MIXED, tiny.text(ids)))
+    equals_cold(context, MIXED, 20 + sum(sizes[:call]))
+    read_equals_cold(context, MIXED)
