@@ -16,7 +16,7 @@ from tests import tiny
 
 LENGTH = 8192
 SPARE = 1.2
-PICTURE = tiny.image(14, 20)
+PICTURE = tiny.image(10, 14)  # to embed it takes less than the attention of the last piece
 
 
 @pytest.fixture(scope="module")
