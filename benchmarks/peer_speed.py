@@ -73,16 +73,15 @@ def peer(directory: Path) -> Generate:
 
 
 def measure(generate: Generate, prompt: list[int], tokens: int) -> Run:
-    """Prefill: prompt tokens over the time to the first one; decode: the others over the time they took."""
+    """Prefill: prompt tokens over the time to the first one. Decode: from the second on, when both programs are a step
+    ahead of what they yield."""
     started = time.perf_counter()
     ids: list[int] = []
-    first = started
+    times: list[float] = []
     for token in generate(prompt, tokens):
-        if not ids:
-            first = time.perf_counter()
+        times.append(time.perf_counter())
         ids.append(token)
-    ended = time.perf_counter()
-    return Run(len(prompt) / (first - started), (len(ids) - 1) / (ended - first), tuple(ids))
+    return Run(len(prompt) / (times[0] - started), (len(ids) - 2) / (times[-1] - times[1]), tuple(ids))
 
 
 def compare(directory: Path, prompt: list[int], tokens: int, rounds: int) -> dict[str, object]:
@@ -118,8 +117,8 @@ def main() -> None:
     """Fabricate a checkpoint, compare, print and append one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompt", type=int, default=1024, help="prompt tokens")
-    parser.add_argument("--tokens", type=int, default=64, help="tokens to generate")
-    parser.add_argument("--rounds", type=int, default=11, help="alternations")
+    parser.add_argument("--tokens", type=int, default=96, help="tokens to generate, 3 or more")
+    parser.add_argument("--rounds", type=int, default=11, help="alternations, 2 or more")
     parser.add_argument("--out", type=Path, help="JSON lines file to append to")
     options = parser.parse_args()
     shape = Shape()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 
-from gemma_mlx.context import Context, keys_of
+from gemma_mlx.context import Context, common_prefix, keys_of
 from gemma_mlx.errors import InputError
 from gemma_mlx.generation.events import Event, Finished, FinishReason, Timing, Token, Usage
 from gemma_mlx.generation.loop import DecodeOptions
@@ -17,7 +17,7 @@ from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.generation.text import TextStream
 from gemma_mlx.inputs.message import Message, Part, Text
 from gemma_mlx.inputs.prompt import Prompt
-from gemma_mlx.loading import Gemma
+from gemma_mlx.loading import Gemma, checked_context
 
 
 class Chat:
@@ -28,17 +28,20 @@ class Chat:
     ) -> None:
         self.gemma = gemma
         self.enable_thinking = enable_thinking
-        self.context = Context(gemma.model, context or gemma.context)
+        positions = gemma.context if context is None else checked_context(gemma.config, context)
+        self.context = Context(gemma.model, positions)
         self.history: list[Message] = [Message.of("system", system)] if system else []
         self.pending: tuple[Part, ...] = ()  # the user's open turn
+        self._replying: Generator[Event] | None = None
 
-    def add(self, part: Part) -> None:
-        """Add to the user's open turn; everything up to its last picture or recording is read now.
+    def add(self, part: Part, *, read: bool = True) -> None:
+        """Add to the user's open turn; everything up to its last picture or recording is read now, if `read`.
 
         Raises `ContextError` if it does not fit, and `InputError` if it cannot be placed; the turn is then as before.
         """
+        self._end_reply()
         pending = (*self.pending, part)
-        if not isinstance(part, Text):
+        if read and not isinstance(part, Text):
             prompt = self._prompt([*self.history, Message("user", pending)], reply=False)
             self.context.read(prompt, stop=_end_of_media(prompt))
         self.pending = pending
@@ -53,13 +56,20 @@ class Chat:
     ) -> Generator[Event]:
         """Close the user's turn and answer it: text as it comes, then one `Finished`, then settle.
 
-        Closing the iterator early, or an exception such as Ctrl-C, keeps the answer as far as it was yielded.
+        Closing the iterator early, or an exception such as Ctrl-C, keeps the answer as far as it was yielded. What is
+        asked of the chat next closes it as well.
         """
-        started = time.perf_counter()
+        self._end_reply()
         parts = (*self.pending, Text(text)) if text is not None and text.strip() else self.pending
         if not parts:
             raise InputError("there is nothing to answer: give a prompt or an attachment")
-        asked = [*self.history, Message("user", parts)]
+        options = DecodeOptions(self._sampler(sampler), max_tokens)
+        self._replying = self._reply(Message("user", parts), options, TextStream(self.gemma.tokenizer, stop))
+        return self._replying
+
+    def _reply(self, turn: Message, options: DecodeOptions, stream: TextStream) -> Generator[Event]:
+        started = time.perf_counter()
+        asked = [*self.history, turn]
         prompt = self._prompt(asked, reply=True)
         boundary = self._reply_start(asked, prompt)
         read = self.context.read(prompt, stop=boundary)
@@ -69,37 +79,45 @@ class Chat:
             read = self.context.read(prompt)
         assert read.hidden is not None, "an uninterrupted read ends in a hidden state"
         self.history, self.pending = asked, ()
-        answer = _Answer(TextStream(self.gemma.tokenizer, stop), started)
-        room = self.context.limit - prompt.n_tokens
-        options = DecodeOptions(self._sampler(sampler), max(1, min(max_tokens, room)))
-        tokens = self.context.decode(read.hidden, options)
+        answer = _Answer(stream, started)
+        room = max(1, self.context.limit - prompt.n_tokens)
+        tokens = self.context.decode(read.hidden, replace(options, max_tokens=min(options.max_tokens, room)))
         try:
             yield from answer.events(tokens, self.gemma.stop_ids)
         finally:
             tokens.close()
-            if answer.stream.text():
-                thinking = answer.stream.text("thought") or None
-                self.history.append(Message("assistant", (Text(answer.stream.text()),), thinking))
+            if stream.text().strip():
+                self.history.append(Message("assistant", (Text(stream.text()),), answer.thinking))
         yield answer.finished(_usage(prompt, cached))
-        self.settle()
+        self._settle(lambda: False)
 
     def settle(self, interrupted: Callable[[], bool] = lambda: False) -> None:
         """Read the conversation as history renders it, so that the next turn begins where a cold prompt would.
 
         Asks `interrupted` between pieces and leaves the rest to the next turn if it says so.
         """
+        self._end_reply()
+        self._settle(interrupted)
+
+    def _settle(self, interrupted: Callable[[], bool]) -> None:
         if not self.history:
             return
         prompt = self._prompt(self.history, reply=False)
         if prompt.n_tokens <= self.context.limit:  # a full context is the next turn's fault, not this answer's
             self.context.read(prompt, interrupted=interrupted)
 
+    def _end_reply(self) -> None:
+        """Two replies would write into the same caches: the open one ends where it is."""
+        if self._replying is not None:
+            self._replying.close()
+            self._replying = None
+
     def _sampler(self, chosen: Sampler | None) -> Sampler:
         """The caller's settings; what the checkpoint suppresses is suppressed with any of them."""
         default = self.gemma.sampler
         if chosen is None:
             return default
-        return replace(chosen, suppress_tokens=chosen.suppress_tokens + default.suppress_tokens)
+        return replace(chosen, suppress_tokens=(*chosen.suppress_tokens, *default.suppress_tokens))
 
     def _prompt(self, messages: Sequence[Message], *, reply: bool) -> Prompt:
         # Thoughts are shown, never read again: the format strips them as soon as the next turn begins.
@@ -109,8 +127,7 @@ class Chat:
     def _reply_start(self, asked: Sequence[Message], prompt: Prompt) -> int:
         """Where a reply begins in history: the generation prompt may go on with a thought that history drops."""
         answered = keys_of(self._prompt([*asked, Message.of("assistant", "…")], reply=False).segments)
-        keys = keys_of(prompt.segments)
-        return next((i for i, (a, b) in enumerate(zip(keys, answered, strict=False)) if a != b), len(keys))
+        return common_prefix(keys_of(prompt.segments), answered)
 
 
 class _Answer:
@@ -119,13 +136,21 @@ class _Answer:
     def __init__(self, stream: TextStream, started: float) -> None:
         self.stream, self.started = stream, started
         self.tokens: list[int] = []
+        self.received = 0  # tokens, the stop token included
         self.reason: FinishReason = "length"
         self.first_at = self.last_at = started
 
+    @property
+    def thinking(self) -> str | None:
+        return self.stream.text("thought").strip() or None
+
     def events(self, tokens: Iterator[Token], stop_ids: frozenset[int]) -> Iterator[Event]:
+        """Text of the tokens up to the first that stops."""
         for token in tokens:
             self.last_at = time.perf_counter()
-            self.first_at = self.first_at if self.tokens else self.last_at
+            self.received += 1
+            if self.received == 1:
+                self.first_at = self.last_at
             if token.id in stop_ids:
                 self.reason = "stop"
                 break
@@ -137,15 +162,16 @@ class _Answer:
         yield from self.stream.finish()
 
     def finished(self, usage: Usage) -> Finished:
+        """The reply as a whole, with its timing."""
         ttft, decoding = self.first_at - self.started, self.last_at - self.first_at
         read = usage.prompt_tokens - usage.cached_tokens
         return Finished(
             reason=self.reason,
             text=self.stream.text(),
-            thinking=self.stream.text("thought") or None,
+            thinking=self.thinking,
             tokens=tuple(self.tokens),
             usage=replace(usage, completion_tokens=len(self.tokens)),
-            timing=Timing(ttft, read / ttft if ttft else 0.0, (len(self.tokens) - 1) / decoding if decoding else 0.0),
+            timing=Timing(ttft, read / ttft if ttft else 0.0, (self.received - 1) / decoding if decoding else 0.0),
         )
 
 

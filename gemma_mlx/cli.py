@@ -7,13 +7,14 @@ else to stderr. Exit status: 0, 1 for a `GemmaError` (one line, no traceback), 2
 import dataclasses
 import inspect
 import json
+import os
 import shlex
 import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
-from pathlib import Path
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -129,7 +130,7 @@ class Settings:
         """A picture, recording or video from a file, or from standard input for "-"."""
         from gemma_mlx.inputs.attachment import open_attachment
 
-        source = sys.stdin.buffer.read() if file == "-" else Path(file).expanduser()
+        source = sys.stdin.buffer.read() if file == "-" else os.path.expanduser(file)
         return open_attachment(source, max_soft_tokens=int(self.image_tokens), fps=self.fps, max_frames=self.max_frames)
 
 
@@ -170,9 +171,11 @@ def ask(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of streaming.")] = False,
 ) -> None:
     """Answer one question, about attached files if there are any."""
+    from gemma_mlx.generation.sampling import Sampler
     from gemma_mlx.terminal import collect, describe, result, show
 
     text = _question(prompt, attach or [])
+    settings.sampler(Sampler())  # refuses bad options before anything is loaded
     parts = [settings.attachment(file) for file in attach or []]
     console = _console()
     for part in parts:
@@ -182,7 +185,7 @@ def ask(
     load_s = time.perf_counter() - started
     chat = settings.chat(gemma)
     for part in _in_reading_order(text, parts):
-        chat.add(part)
+        chat.add(part, read=False)  # with the question, so that the timing is of all
     with closing(settings.reply(chat)) as events:
         if as_json:
             finished = collect(events)
@@ -259,4 +262,14 @@ def _surroundings(gemma: "Gemma", chat: "Chat") -> dict[str, Any]:
 
 def main() -> None:
     """Entry point of `gemma-mlx`."""
+    _open_streams()
     app(prog_name="gemma-mlx")
+
+
+def _open_streams() -> None:
+    """A closed stream (`<&-`, a service) behaves like an empty one; input in no known encoding is read all the same."""
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115 - for as long as the program runs
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")

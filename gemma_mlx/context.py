@@ -5,7 +5,8 @@ differ and reads the rest in pieces. So a warm conversation equals a cold one by
 positions: not messages, turns or text.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -52,7 +53,7 @@ class Context:
                 "attach less, or raise --context"
             )
         wanted = keys_of(prompt.segments)[:stop]
-        shared = max(0, min(_common(self.keys, wanted), len(wanted) - 1))
+        shared = max(0, min(common_prefix(self.keys, wanted), len(wanted) - 1))
         start = self._go_back(_block_start(prompt.segments, shared))
         hidden: mx.array | None = None
         for piece in EmbeddingStream(self.model, prompt.segments, start, len(wanted)).pieces():
@@ -60,9 +61,9 @@ class Context:
                 hidden = None
                 break
             with self._consistent():
-                self.keys += wanted[len(self.keys) : len(self.keys) + piece.length]
                 hidden = self.model(piece.embeddings, self.caches, piece.blocks)[:, -1:]
                 mx.eval(hidden, self.caches.arrays)  # one piece's scratch at a time, not the whole prompt's
+                self.keys += wanted[len(self.keys) : len(self.keys) + piece.length]
             mx.clear_cache()
         return Read(hidden, start, len(self.keys) - start)
 
@@ -75,37 +76,38 @@ class Context:
 
     def mark(self) -> None:
         """Remember this position as the one to come back to beyond the slack; it replaces the last mark."""
+        self._snapshot = None  # freed before the next one is made
         self._snapshot = self.caches.snapshot()
 
     def _go_back(self, position: int) -> int:
         """Cut the caches to `position`, or to the nearest point before it that can be restored. Returns where."""
-        snapshot = self._snapshot
-        if len(self.keys) - position <= self.caches.trimmable:
-            self.caches.trim(len(self.keys) - position)
-        elif snapshot is not None and snapshot.offset <= position and self.caches.can_restore(snapshot):
-            self.caches.restore(snapshot)
-        else:
-            self.caches, self._snapshot = Caches(self.model.config.text_config), None
-        del self.keys[self.caches.offset :]
+        snapshot, done = self._snapshot, False
+        try:
+            if len(self.keys) - position <= self.caches.trimmable:
+                self.caches.trim(len(self.keys) - position)
+            elif snapshot is not None and snapshot.offset <= position and self.caches.can_restore(snapshot):
+                self.caches.restore(snapshot)
+            else:
+                self._forget()
+            done = True
+        finally:
+            if not done:  # an interrupt between two layers: only a cold start is certainly right
+                self._forget()
+            del self.keys[self.caches.offset :]
         return self.caches.offset
 
-    def _consistent(self) -> "_Consistent":
-        return _Consistent(self)
+    def _forget(self) -> None:
+        self.caches, self._snapshot = Caches(self.model.config.text_config), None
 
-
-class _Consistent:
-    """Whatever ends the block, caches and keys end at the same position."""
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *fault: object) -> None:
-        context = self.context
-        context.caches.realign()
-        del context.keys[context.caches.offset :]
-        context.caches.trim(context.caches.offset - len(context.keys))
+    @contextmanager
+    def _consistent(self) -> Iterator[None]:
+        """Whatever ends the block, caches and keys end at the same position."""
+        try:
+            yield
+        finally:
+            self.caches.realign()
+            del self.keys[self.caches.offset :]
+            self.caches.trim(self.caches.offset - len(self.keys))
 
 
 def keys_of(segments: tuple[Segment, ...]) -> list[Key]:
@@ -119,7 +121,7 @@ def keys_of(segments: tuple[Segment, ...]) -> list[Key]:
     return keys
 
 
-def _common(held: list[Key], wanted: list[Key]) -> int:
+def common_prefix(held: list[Key], wanted: list[Key]) -> int:
     """Length of the common prefix."""
     for position, (a, b) in enumerate(zip(held, wanted, strict=False)):
         if a != b:

@@ -43,10 +43,14 @@ class Fields:
             raise self.fault(key, f"a whole number from {least} to {most}")
         return value
 
-    def number(self, key: str, default: float | None) -> float:
+    def number(self, key: str, default: float | None, *, zero: bool = False) -> float:
         value = default if self.raw.get(key) is None else self.raw[key]
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < _HUGE:
-            raise self.fault(key, "a positive number")
+        if (
+            not isinstance(value, int | float)
+            or isinstance(value, bool)
+            or not (0 < value < _HUGE or (value == 0 and zero))
+        ):
+            raise self.fault(key, "a number, 0 or more" if zero else "a positive number")
         return float(value)
 
     def flag(self, key: str) -> bool:

@@ -3,18 +3,18 @@
 Knows directories: not how tensors are packed (`weights.py`), nor conversations.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from gemma_mlx.config import DrafterConfig, ModelConfig
-from gemma_mlx.errors import ConfigError
-from gemma_mlx.fields import read_json
+from gemma_mlx.config import DrafterConfig, ModelConfig, TextConfig
+from gemma_mlx.errors import CheckpointError, ConfigError
+from gemma_mlx.fields import Fields, read_json
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.prompt import PromptBuilder
 from gemma_mlx.inputs.template import ChatTemplate
@@ -66,34 +66,44 @@ def load(
     directory = model_directory(source)
     config = ModelConfig.load(directory)
     tokenizer = load_tokenizer(directory)
-    template = ChatTemplate.load(directory)
-    generation = read_json(directory / "generation_config.json")
-    longest = config.text_config.max_position_embeddings
-    if context is not None and not 0 < context <= longest:
-        raise ConfigError(f"context is {context}, {directory} holds at most {longest} positions")
+    rows = config.text_config.vocab_size
+    if tokenizer.vocab_size > rows:
+        raise CheckpointError(
+            f"{directory}: the tokenizer has {tokenizer.vocab_size} tokens, the model {rows}: download both again"
+        )
+    prompts = PromptBuilder(tokenizer, ChatTemplate.load(directory), config)
+    generation = _generation_config(directory)
+    sampler = Sampler.from_generation_config(generation)
+    stop_ids = frozenset(config.eos_token_id) | frozenset(generation.ids("eos_token_id"))
+    positions = checked_context(config, context)
+    drafter = None if draft is None else load_drafter(model_directory(draft), dtype=dtype, target=config)
     model = load_model(directory, dtype=dtype, progress=progress)
-    return Gemma(
-        path=directory,
-        config=config,
-        model=model,
-        drafter=None if draft is None else load_drafter(model_directory(draft), dtype=dtype),
-        tokenizer=tokenizer,
-        prompts=PromptBuilder(tokenizer, template, config),
-        sampler=Sampler.from_generation_config(generation),
-        stop_ids=frozenset(config.eos_token_id) | frozenset(_ids(generation.get("eos_token_id"))),
-        context=context or longest,
-        bits=Weights.read(directory, target_name, config.quantization).bits(),
-    )
+    bits = Weights.read(directory, target_name, config.quantization).bits()
+    return Gemma(directory, config, model, drafter, tokenizer, prompts, sampler, stop_ids, positions, bits)
+
+
+def checked_context(config: ModelConfig, wanted: int | None) -> int:
+    """Positions that a conversation may hold: `wanted`, or all. Raises `ConfigError` if the model holds fewer."""
+    longest = config.text_config.max_position_embeddings
+    if wanted is not None and not 0 < wanted <= longest:
+        raise ConfigError(f"context is {wanted}, the model holds 1 to {longest} positions")
+    return longest if wanted is None else wanted
 
 
 def model_directory(source: str | Path) -> Path:
     """The directory that a user means. Raises `ConfigError` if there is none."""
     if source == DEMO:
         return Path(str(files("gemma_mlx") / "assets" / "demo"))
-    directory = Path(source).expanduser()
-    if not directory.is_dir():
+    directory = os.path.expanduser(source)
+    if not os.path.isdir(directory):
         raise ConfigError(f"{source} is no directory: give the directory of a Gemma 4 12B model, or `demo`")
-    return directory
+    return Path(directory)
+
+
+def _generation_config(directory: Path) -> Fields:
+    """The checkpoint's sampling defaults and stop tokens; without the file, greedy and those of `config.json`."""
+    path = directory / "generation_config.json"
+    return Fields(read_json(path) if path.exists() else {}, path)
 
 
 def load_model(directory: Path, *, dtype: str = "auto", progress: Progress | None = None) -> GemmaModel:
@@ -108,14 +118,26 @@ def load_model(directory: Path, *, dtype: str = "auto", progress: Progress | Non
     return model
 
 
-def load_drafter(directory: Path, *, dtype: str = "auto") -> Drafter:
-    """The assistant's weights."""
+def load_drafter(directory: Path, *, dtype: str = "auto", target: ModelConfig | None = None) -> Drafter:
+    """The assistant's weights. Raises `ConfigError` if it belongs to another model than `target`."""
     config = DrafterConfig.load(directory)
+    if target is not None and (fault := _mismatch(config, target.text_config)):
+        raise ConfigError(f"{directory} is the drafter of another model: {fault}")
     weights = Weights.read(directory, drafter_name, config.quantization)
     drafter = Drafter(config)
     fill(drafter, weights, activation_dtype(dtype, weights), None)
     return drafter
 
 
-def _ids(value: Any) -> tuple[int, ...]:
-    return () if value is None else tuple(value) if isinstance(value, list) else (int(value),)
+def _mismatch(drafter: DrafterConfig, target: TextConfig) -> str | None:
+    """What keeps the drafter from reading the target's states, keys and values; None if nothing does."""
+    text = drafter.text_config
+    for name, its, ours in (
+        ("hidden size", drafter.backbone_hidden_size, target.hidden_size),
+        ("vocabulary", text.vocab_size, target.vocab_size),
+        ("head size of sliding layers", text.head_dim, target.head_dim),
+        ("head size of full layers", text.global_head_dim, target.global_head_dim),
+    ):
+        if its != ours:
+            return f"{name} {its}, the model's is {ours}"
+    return None

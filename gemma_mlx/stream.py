@@ -15,8 +15,9 @@ from gemma_mlx.model.gemma import GemmaModel
 from gemma_mlx.model.masks import Block
 
 PIECE_TOKENS = 512
-LONG_PIECE_TOKENS = 256  # beyond LONG_CONTEXT, so that one piece's attention scores stay below 128 MB on the 12B
+LONG_PIECE_TOKENS = 256  # beyond LONG_CONTEXT
 LONG_CONTEXT = 8192
+MAX_SCORES = 2**22  # query × key pairs of one piece: 128 MB of attention scores on the 12B, in bfloat16
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Piece:
 
 def piece_tokens(offset: int) -> int:
     """Longest piece to read at a position; an image longer than that is a piece of its own."""
-    return PIECE_TOKENS if offset < LONG_CONTEXT else LONG_PIECE_TOKENS
+    return PIECE_TOKENS if offset < LONG_CONTEXT else min(LONG_PIECE_TOKENS, max(1, MAX_SCORES // offset))
 
 
 class EmbeddingStream:

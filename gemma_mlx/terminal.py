@@ -4,11 +4,11 @@ The answer goes to `out`, everything else to `err`. Knows events and conversatio
 tests drive it with a conversation of their own.
 """
 
+import os
 import shlex
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, assert_never
 
 from gemma_mlx.errors import GemmaError, InputError
@@ -79,6 +79,9 @@ def show(events: Iterator[Event], console: Console) -> Finished | None:
         for channel, stream in streams.items():
             if column[channel]:
                 print(file=stream, flush=True)
+    if finished is not None and finished.reason == "length":
+        tokens = len(finished.tokens)
+        console.say(f"[cut off after {tokens} tokens: raise --max-tokens, or --context if the conversation is long]")
     return finished
 
 
@@ -181,11 +184,11 @@ def _path(text: str) -> str:
     text = text.strip()
     if not text:
         raise InputError("/attach needs a file: /attach picture.png")
-    if not Path(text).expanduser().exists():
+    if not os.path.exists(os.path.expanduser(text)):
         try:
             words = shlex.split(text)
         except ValueError:
             words = []
         if len(words) == 1:
             text = words[0]
-    return str(Path(text).expanduser())
+    return os.path.expanduser(text)

@@ -5,6 +5,7 @@ Strict: every tensor must have a place, and every place a tensor of its shape. A
 resident layer by layer. Knows names and shapes: not prompts, tokenizers or what a model computes.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -51,8 +52,12 @@ class Weights:
 
     @property
     def stored_dtype(self) -> mx.Dtype:
-        """The type of what is not packed: the first floating-point tensor's."""
-        return next((_FLOATS[t.dtype] for t in self.tensors.values() if t.dtype in _FLOATS), mx.float32)
+        """The type of what is not packed: the floating-point type with most bytes."""
+        sizes = Counter[str]()
+        for tensor in self.tensors.values():
+            sizes[tensor.dtype] += tensor.nbytes
+        floats = [dtype for dtype, _ in sizes.most_common() if dtype in _FLOATS]
+        return _FLOATS[floats[0]] if floats else mx.float32
 
     @property
     def nbytes(self) -> int:
@@ -126,6 +131,7 @@ def fill(model: nn.Module, weights: Weights, dtype: mx.Dtype, progress: Progress
         done += sum(tensor.nbytes for tensor in tensors)
         if progress is not None:
             progress(done, total)
+    mx.clear_cache()  # what the casts were made from
 
 
 def _lazy(file: Path) -> dict[str, mx.array]:

@@ -40,6 +40,11 @@ def same_caches(warm: Caches, expected: Caches) -> None:
                 same(rows, others)
 
 
+def read_ids(ids: list[int], max_tokens: int) -> list[int]:
+    """What caches hold of yielded tokens: the first is yielded before it is read, the last possible one never is."""
+    return ids if 1 < len(ids) < max_tokens else ids[:-1]
+
+
 def equals_cold(context: Context, segments: Sequence[Segment], stop: int | None = None) -> mx.array | None:
     """Fails unless keys and caches are those of positions 0 … stop - 1; returns the cold hidden state."""
     hidden, caches = cold(context.model, segments, stop)

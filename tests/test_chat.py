@@ -109,7 +109,7 @@ def _end(events: Iterator[Event]) -> Finished:
     shown = [delta for delta in deltas if isinstance(delta, TextDelta)]
     assert len(shown) == len(deltas)
     assert _shown(shown) == last.text
-    assert "".join(delta.text for delta in shown if delta.channel == "thought") == (last.thinking or "")
+    assert "".join(delta.text for delta in shown if delta.channel == "thought").strip() == (last.thinking or "")
     return last
 
 
@@ -265,7 +265,7 @@ def test_what_the_checkpoint_suppresses_stays_suppressed_whatever_the_sampler(no
 def test_an_interrupted_settle_is_made_up_for(demo: Gemma, monkeypatch: pytest.MonkeyPatch) -> None:
     chat = Chat(demo, enable_thinking=True)
     with monkeypatch.context() as patch:
-        patch.setattr(Chat, "settle", lambda self: None)
+        patch.setattr(Chat, "_settle", lambda self, interrupted: None)
         _end(chat.reply("Hello!", GREEDY))
     chat.settle(interrupted=lambda: True)
     assert len(chat.context.keys) < _history(chat).n_tokens

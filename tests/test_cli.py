@@ -115,17 +115,17 @@ def test_pictures_come_before_the_question_and_recordings_after(
 ) -> None:
     picture, clip = tmp_path / "a.png", write_wav(tmp_path / "a.wav", hum(0.5))
     picture.write_bytes(png(96, 96))
-    read: list[str] = []
+    parts: list[str] = []
     add = Chat.add
 
-    def spy(chat: Chat, part: Part) -> None:
-        read.append(type(part).__name__)
-        add(chat, part)
+    def spy(chat: Chat, part: Part, *, read: bool = True) -> None:
+        parts.append(type(part).__name__)
+        add(chat, part, read=read)
 
     monkeypatch.setattr(Chat, "add", spy)
     for files in (("-a", picture, "-a", clip), ("-a", clip, "-a", picture)):
         assert gemma_mlx("ask", "what is it?", *files, "--max-tokens", "1").code == 0
-    assert read == ["Image", "Text", "Audio"] * 2
+    assert parts == ["Image", "Text", "Audio"] * 2
 
 
 def test_a_video_says_what_it_costs(tmp_path: Path) -> None:

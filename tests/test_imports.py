@@ -31,7 +31,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "model": ({"errors", "config"}, {"mlx"}),
     "inputs": ({"errors", "config"}, {"numpy", "PIL", "av", "tokenizers", "sentencepiece", "jinja2"}),
     "stream": ({"errors", "config", "model", "inputs"}, {"mlx", "numpy"}),
-    "generation": ({"errors", "config", "model", "inputs", "stream"}, {"mlx", "numpy"}),
+    "generation": ({"errors", "fields", "config", "model", "inputs", "stream"}, {"mlx", "numpy"}),
     "context": ({"errors", "config", "model", "inputs", "stream", "generation"}, {"mlx", "numpy"}),
     "loading": ({"errors", "fields", "config", "names", "weights", "model", "inputs", "generation"}, {"mlx", "numpy"}),
     "chat": ({"errors", "config", "inputs", "generation", "context", "loading"}, {"mlx", "numpy"}),

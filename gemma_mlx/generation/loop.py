@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
+from gemma_mlx.errors import InputError
 from gemma_mlx.generation.events import Token
 from gemma_mlx.generation.sampling import Sampler, suppression
 from gemma_mlx.model.cache import Caches
@@ -26,26 +27,42 @@ class DecodeOptions:
     max_tokens: int
     logprobs: bool = False
 
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise InputError(f"max-tokens is {self.max_tokens}, expected 1 or more")
+
 
 def decode(model: GemmaModel, hidden: mx.array, caches: Caches, options: DecodeOptions) -> Generator[Token]:
     """Generate from `hidden` (1, 1, hidden), the state of the last position read.
 
-    After k tokens were yielded the caches hold the prompt and k tokens, or k - 1 once `max_tokens` is reached. Stop
-    tokens are yielded like others: the caller decides where to stop.
+    After k tokens were yielded the caches hold the prompt and k tokens; or k - 1 after the first, which is yielded
+    before the second is begun, and after the last. Stop tokens are yielded like others: the caller decides where to
+    stop.
     """
-    bias = suppression(options.sampler.suppress_tokens, model.config.text_config.vocab_size)
-    key = None if options.sampler.greedy else _first_key(options.sampler.seed)
-    step, key = _choose(model, hidden, bias, key, options)
-    mx.async_eval(step)
-    for count in range(1, options.max_tokens + 1):
-        current = step
-        if count < options.max_tokens:
-            hidden = model(model.embed_text(current[0]), caches)
-            step, key = _choose(model, hidden, bias, key, options)
-            mx.async_eval(step)
+    steps = _steps(model, hidden, caches, options)
+    current = next(steps)
+    yield _token(current)  # at once: beginning a step waits for most of it, since MLX bounds the work in flight
+    if options.max_tokens > 1:
+        current = next(steps)
+    for count in range(2, options.max_tokens + 1):
+        following = next(steps) if count < options.max_tokens else current
         yield _token(current)
+        current = following
         if count % _CLEAR_EVERY == 0:
             mx.clear_cache()
+
+
+def _steps(
+    model: GemmaModel, hidden: mx.array, caches: Caches, options: DecodeOptions
+) -> Generator[tuple[mx.array, ...]]:
+    """Steps that have begun: ids (1, 1), and log-probabilities if wanted."""
+    bias = suppression(options.sampler.suppress_tokens, model.config.text_config.vocab_size)
+    key = None if options.sampler.greedy else _first_key(options.sampler.seed)
+    while True:
+        step, key = _choose(model, hidden, bias, key, options)
+        mx.async_eval(step)
+        yield step
+        hidden = model(model.embed_text(step[0]), caches)
 
 
 def _token(step: tuple[mx.array, ...]) -> Token:

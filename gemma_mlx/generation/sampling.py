@@ -5,12 +5,12 @@ tokens, temperature, top-k, top-p, min-p. Source: transformers `logits_process`,
 `generation_config.json` for the defaults.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import mlx.core as mx
 
 from gemma_mlx.errors import InputError
+from gemma_mlx.fields import Fields
 
 _GREEDY_BELOW = 1e-30  # logits divided by much less leave the range of float32
 
@@ -42,25 +42,20 @@ class Sampler:
             raise InputError(f"seed is {self.seed}, expected 0 to 2^64 - 1")
 
     @classmethod
-    def from_generation_config(cls, raw: dict[str, Any]) -> "Sampler":
-        """Defaults of a checkpoint's `generation_config.json`."""
-        given = {key: value for key, value in raw.items() if value is not None}
-        greedy = not given.get("do_sample", False)
+    def from_generation_config(cls, fields: Fields) -> "Sampler":
+        """Defaults of a checkpoint's `generation_config.json`. Raises `ConfigError` for values of the wrong type."""
+        sampled = fields.flag("do_sample")
         return cls(
-            temperature=0.0 if greedy else float(given.get("temperature", 1.0)),
-            top_p=float(given.get("top_p", 1.0)),
-            top_k=int(given.get("top_k", 0)),
-            min_p=float(given.get("min_p", 0.0)),
-            suppress_tokens=tuple(given.get("suppress_tokens", ())),
+            temperature=fields.number("temperature", 1.0, zero=True) if sampled else 0.0,
+            top_p=fields.number("top_p", 1.0),
+            top_k=fields.integer("top_k", 0, least=0),
+            min_p=fields.number("min_p", 0.0, zero=True),
+            suppress_tokens=fields.ids("suppress_tokens"),
         )
 
     @property
     def greedy(self) -> bool:
         return self.temperature < _GREEDY_BELOW
-
-    def with_seed(self, seed: int) -> "Sampler":
-        """The same settings with this seed."""
-        return replace(self, seed=seed)
 
     def sample(self, logits: mx.array, key: mx.array | None = None) -> mx.array:
         """Logits (1, n, vocab), suppressed ones already at -inf → ids (1, n). `key`: randomness, unused if greedy."""
@@ -70,12 +65,12 @@ class Sampler:
 
     def filtered(self, logits: mx.array) -> mx.array:
         """Logits after temperature and filters, excluded tokens at -inf: tokens are drawn from their softmax."""
-        logits = logits.astype(mx.float32) / self.temperature
-        vocab = logits.shape[-1]
-        if 0 < self.top_k < vocab:
-            logits = _keep(logits, logits >= mx.min(mx.topk(logits, self.top_k), axis=-1, keepdims=True))
+        logits = likeliest = logits.astype(mx.float32) / self.temperature
+        if 0 < self.top_k < logits.shape[-1]:
+            likeliest = mx.topk(logits, self.top_k)
+            logits = _keep(logits, logits >= mx.min(likeliest, axis=-1, keepdims=True))
         if self.top_p < 1:
-            logits = _keep_top_p(logits, self.top_p)
+            logits = _keep(logits, logits >= _top_p_floor(likeliest, self.top_p))
         if self.min_p > 0:
             probabilities = mx.softmax(logits, axis=-1)
             floor = self.min_p * mx.max(probabilities, axis=-1, keepdims=True)
@@ -100,10 +95,9 @@ def _keep(logits: mx.array, kept: mx.array) -> mx.array:
     return mx.where(kept, logits, -mx.inf)
 
 
-def _keep_top_p(logits: mx.array, top_p: float) -> mx.array:
-    """Keep the smallest set of likeliest tokens whose probability reaches `top_p`."""
-    order = mx.argsort(-logits, axis=-1)
-    probabilities = mx.take_along_axis(mx.softmax(logits, axis=-1), order, axis=-1)
+def _top_p_floor(logits: mx.array, top_p: float) -> mx.array:
+    """Smallest logit of the smallest set of likeliest tokens whose probability reaches `top_p`; equal ones stay too."""
+    descending = -mx.sort(-logits, axis=-1)
+    probabilities = mx.softmax(descending, axis=-1)
     before = mx.cumsum(probabilities, axis=-1) - probabilities
-    kept = mx.put_along_axis(mx.zeros(logits.shape, mx.bool_), order, before < top_p, axis=-1)
-    return _keep(logits, kept)
+    return mx.min(mx.where(before < top_p, descending, mx.inf), axis=-1, keepdims=True)

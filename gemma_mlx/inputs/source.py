@@ -42,3 +42,5 @@ def _file(source: str | Path | bytes, name: str) -> BinaryIO:
         raise InputError(f"{name} is a directory: give one of its files") from None
     except OSError as fault:
         raise InputError(f"{name} cannot be opened ({fault.strerror}): give a readable file") from None
+    except ValueError:
+        raise InputError(f"{name!r} is no file name (it holds a zero byte): check the path") from None

@@ -171,7 +171,7 @@ class Caches:
 
     def trim(self, n: int) -> None:
         """Forget the last `n` positions. Raises `ContextError` beyond `trimmable`."""
-        if n > self.trimmable:
+        if not 0 <= n <= self.trimmable:
             raise ContextError(
                 f"cannot take back {n} of {self.offset} positions: {self.trimmable} are kept, restore a snapshot"
             )

@@ -75,7 +75,8 @@ class Decoder(nn.Module):
 
     def embed(self, ids: mx.array) -> mx.array:
         """Token ids (1, L) → (1, L, hidden), times √hidden in the precision that the checkpoint stores."""
-        return self.embed_tokens(ids) * self.embed_scale
+        # Some packings unpack to bfloat16 whatever the rest computes in.
+        return self.embed_tokens(ids).astype(self.norm.weight.dtype) * self.embed_scale
 
     def __call__(self, embeddings: mx.array, caches: Caches, blocks: Sequence[Block] = ()) -> mx.array:
         """Embeddings (1, L, hidden) at the caches' position → hidden states after the final norm, (1, L, hidden).

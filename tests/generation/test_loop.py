@@ -9,13 +9,14 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from gemma_mlx.errors import InputError
 from gemma_mlx.generation.events import Token
 from gemma_mlx.generation.loop import DecodeOptions, decode
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.prompt import Segment
 from gemma_mlx.model.cache import Caches
 from tests import tiny
-from tests.states import cold, failing, same_caches
+from tests.states import cold, failing, read_ids, same_caches
 
 MODEL = tiny.model(seed=2)
 PROMPT = (tiny.text([3, 14, 15, 92, 65]), tiny.image(2, 3), tiny.text([35, 89, 79]), tiny.sound(4), tiny.text([32, 38]))
@@ -105,16 +106,22 @@ def test_caches_hold_what_was_yielded_wherever_the_caller_stops(max_tokens: int)
         hidden, caches = _read()
         tokens = list(islice(decode(MODEL, hidden, caches, DecodeOptions(GREEDY, max_tokens)), stop))
         assert len(tokens) == stop
-        fed = [token.id for token in tokens][: max_tokens - 1]
+        fed = read_ids([token.id for token in tokens], max_tokens)
         same_caches(caches, _read((*PROMPT, tiny.text(fed)))[1])
 
 
-@pytest.mark.parametrize("max_tokens", [0, 1, 2])
+@pytest.mark.parametrize("max_tokens", [-1, 0])
+def test_less_than_one_token_is_refused(max_tokens: int) -> None:
+    with pytest.raises(InputError, match=f"max-tokens is {max_tokens}"):
+        DecodeOptions(GREEDY, max_tokens)
+
+
+@pytest.mark.parametrize("max_tokens", [1, 2, 3])
 def test_no_more_than_max_tokens(max_tokens: int) -> None:
     hidden, caches = _read()
     tokens = list(decode(MODEL, hidden, caches, DecodeOptions(GREEDY, max_tokens)))
     assert [token.id for token in tokens] == _naive(max_tokens)
-    assert caches.offset == LENGTH + max(0, max_tokens - 1)
+    assert caches.offset == LENGTH + max_tokens - 1
 
 
 def test_freeing_buffers_on_the_way_changes_nothing() -> None:
