@@ -100,7 +100,11 @@ class Weights:
                 count = prod(scales.shape) * self.quantization.of(name.removesuffix(".weight")).group_size
             before = totals.get(part, (0.0, 0.0))
             totals[part] = (before[0] + stored, before[1] + count)
-        return {part: round(stored / count, 2) for part, (stored, count) in totals.items()}
+        return {part: _whole(round(stored / count, 2)) for part, (stored, count) in totals.items()}
+
+
+def _whole(number: float) -> float:
+    return int(number) if number == int(number) else number
 
 
 def activation_dtype(name: str, weights: Weights) -> mx.Dtype:

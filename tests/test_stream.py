@@ -17,6 +17,7 @@ from gemma_mlx.model.gemma import GemmaModel
 from gemma_mlx.stream import (
     LONG_CONTEXT,
     LONG_PIECE_TOKENS,
+    MAX_SCORES,
     PIECE_TOKENS,
     EmbeddingStream,
     cut,
@@ -192,6 +193,14 @@ def test_pieces_are_shorter_in_a_long_context() -> None:
     assert [piece.length for piece in stream.pieces()] == [301]
     stream = EmbeddingStream(MODEL, [tiny.text([1] * (LONG_CONTEXT + 300))], LONG_CONTEXT)
     assert [piece.length for piece in stream.pieces()] == [256, 44]
+
+
+def test_scores_of_a_piece_are_bounded_however_long_the_context() -> None:
+    for offset in (2 * LONG_CONTEXT, 40_000, 131_072, 2 * MAX_SCORES):
+        assert 1 <= piece_tokens(offset) <= LONG_PIECE_TOKENS
+        assert piece_tokens(offset) == 1 or piece_tokens(offset) * offset <= MAX_SCORES
+    assert piece_tokens(2 * LONG_CONTEXT) == LONG_PIECE_TOKENS
+    assert piece_tokens(32_768) == 128
 
 
 def test_start_and_stop() -> None:

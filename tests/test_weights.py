@@ -129,6 +129,29 @@ def test_types_are_kept_or_cast(tmp_path: Path) -> None:
         load_model(tmp_path, dtype="int8")
 
 
+def test_a_stray_type_does_not_change_what_is_stored(tmp_path: Path) -> None:
+    raw = saved.raw_config(hidden_size=96)
+    tensors = {name: array.astype(mx.bfloat16) for name, array in saved.arrays(saved.model(raw)).items()}
+    first = min(tensors)
+    tensors[first] = tensors[first].astype(mx.float32) if tensors[first].ndim == 1 else tensors[first]
+    tensors["language_model.layers.0.layer_scalar"] = tensors["language_model.layers.0.layer_scalar"].astype(mx.float32)
+    weights = Weights.read(saved.write(tmp_path, raw, tensors), target_name, None)
+    assert {tensor.dtype for tensor in weights.tensors.values()} == {"BF16", "F32"}
+    assert weights.stored_dtype == mx.bfloat16
+    assert weights.bits() == {"language": 16, "vision": 16, "audio": 16}
+
+
+def test_text_embeddings_have_the_type_that_is_computed_in(tmp_path: Path) -> None:
+    """mxfp4 unpacks to bfloat16 whatever its surroundings."""
+    raw = saved.raw_config()
+    source = saved.model(raw)
+    raw["quantization"] = packed(source, {"group_size": 32, "bits": 4, "mode": "mxfp4"}, {})
+    saved.write(tmp_path, raw, saved.arrays(source))
+    for dtype in (mx.float32, mx.float16):
+        model = load_model(tmp_path, dtype=str(dtype).rpartition(".")[2])
+        assert model.embed_text(mx.array([[1, 2]])).dtype == dtype
+
+
 def test_auto_is_the_stored_type_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = saved.raw_config()
     half = {name: array.astype(mx.bfloat16) for name, array in saved.arrays(saved.model(raw)).items()}

@@ -153,6 +153,13 @@ def test_bytes_and_arrays() -> None:
     assert len(talk.caches.arrays) == 2 * len(CONFIG.layers)
 
 
+def test_going_back_is_never_forward() -> None:
+    talk = Conversation()
+    talk.extend(5)
+    with pytest.raises(ContextError):
+        talk.caches.trim(-1)
+
+
 @pytest.mark.parametrize("layers", range(len(CONFIG.layers) + 1))
 @pytest.mark.parametrize("length", [1, SLACK, STEP, 3 * STEP])
 def test_an_interrupted_append_is_taken_back(layers: int, length: int) -> None:

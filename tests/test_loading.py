@@ -1,0 +1,90 @@
+"""Directories that are whole in themselves but do not fit together, told before weights are read."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gemma_mlx.errors import CheckpointError, ConfigError, GemmaError
+from gemma_mlx.loading import load, model_directory
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(model_directory("demo"), tmp_path / "demo"))
+
+
+@pytest.fixture
+def drafter(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(model_directory("demo").with_name("demo-assistant"), tmp_path / "drafter"))
+
+
+def _changed(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    raw = json.loads(path.read_text())
+    change(raw)
+    path.write_text(json.dumps(raw))
+
+
+def test_the_demo_and_its_drafter(demo: Path, drafter: Path) -> None:
+    gemma = load(demo, draft=drafter, context=77)
+    assert gemma.context == 77
+    assert gemma.bits == {"language": 16, "vision": 16, "audio": 16}
+    assert gemma.drafter is not None
+    assert gemma.weights_bytes > load(demo).weights_bytes
+    assert load(demo).drafter is None
+
+
+@pytest.mark.parametrize("context", [-1, 0, 10**9])
+def test_a_context_that_the_model_does_not_hold(demo: Path, context: int) -> None:
+    with pytest.raises(ConfigError, match=f"context is {context}, the model holds 1 to"):
+        load(demo, context=context)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model(demo: Path) -> None:
+    (demo / "model.safetensors").unlink()  # not needed to tell
+    _changed(demo / "config.json", lambda raw: raw["text_config"].update(vocab_size=1500))
+    with pytest.raises(CheckpointError, match="the tokenizer has 1536 tokens, the model 1500"):
+        load(demo)
+
+
+def test_no_generation_config_is_greedy(demo: Path) -> None:
+    (demo / "generation_config.json").unlink()
+    gemma = load(demo)
+    assert gemma.sampler.greedy
+    assert gemma.stop_ids == frozenset(gemma.config.eos_token_id)
+
+
+@pytest.mark.parametrize(
+    "change", [{"eos_token_id": "x"}, {"eos_token_id": [[1]]}, {"suppress_tokens": 5.5}, {"top_k": "a"}]
+)
+def test_a_damaged_generation_config(demo: Path, change: dict[str, Any]) -> None:
+    _changed(demo / "generation_config.json", lambda raw: raw.update(change))
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        load(demo)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda raw: raw.update(backbone_hidden_size=128), "hidden size 128, the model's is 64"),
+        (lambda raw: raw["text_config"].update(head_dim=64), "head size of sliding layers 64, the model's is 32"),
+        (lambda raw: raw["text_config"].update(global_head_dim=32), "head size of full layers 32, the model's is 64"),
+        (lambda raw: raw["text_config"].update(vocab_size=64), "vocabulary 64, the model's is 1536"),
+    ],
+)
+def test_the_drafter_of_another_model(
+    demo: Path, drafter: Path, change: Callable[[dict[str, Any]], None], words: str
+) -> None:
+    _changed(drafter / "config.json", change)
+    with pytest.raises(ConfigError, match=words):
+        load(demo, draft=drafter)
+
+
+@pytest.mark.parametrize("source", ["no/such/place", "~nosuchuser/model", "a" * 5000, ""])
+def test_no_directory(source: str) -> None:
+    with pytest.raises(GemmaError, match="is no directory") as fault:
+        load(source)
+    assert "\n" not in str(fault.value)
