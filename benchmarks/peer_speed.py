@@ -107,10 +107,13 @@ def summary(values: list[float]) -> dict[str, float]:
     return {"median": round(statistics.median(values), 3), "q1": round(low, 3), "q3": round(high, 3)}
 
 
-def blas() -> str:
-    """Which BLAS MLX's CPU backend uses, as far as the environment tells."""
+def environment() -> dict[str, str]:
+    """Which BLAS MLX's CPU backend uses, as far as the environment tells, and on how many threads."""
     preload = os.environ.get("LD_PRELOAD", "")
-    return "openblas (preloaded)" if "openblas" in preload else "as linked by the mlx wheel"
+    return {
+        "blas": "openblas, preloaded" if "openblas" in preload else "as linked by the mlx wheel",
+        "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS", "all"),
+    }
 
 
 def main() -> None:
@@ -131,7 +134,7 @@ def main() -> None:
         "command": "python -m gemma_mlx.benchmarks.peer_speed " + " ".join(sys.argv[1:]),
         "date": date.today().isoformat(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, MLX on {mx.default_device()}",
-        "blas": blas(),
+        **environment(),
         "versions": {name: version(name) for name in ("gemma-mlx", "mlx", "mlx-vlm")},
         "shape": asdict(shape) | {"parameters": parameters},
         "prompt_tokens": options.prompt,

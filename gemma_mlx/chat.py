@@ -113,11 +113,13 @@ class Chat:
             self._replying = None
 
     def _sampler(self, chosen: Sampler | None) -> Sampler:
-        """The caller's settings; what the checkpoint suppresses is suppressed with any of them."""
+        """The caller's settings; what the checkpoint suppresses is suppressed with any, and a seed moves on by turns."""
         default = self.gemma.sampler
         if chosen is None:
             return default
-        return replace(chosen, suppress_tokens=(*chosen.suppress_tokens, *default.suppress_tokens))
+        turn = sum(message.role == "user" for message in self.history)
+        seed = None if chosen.seed is None else (chosen.seed + turn) % 2**64
+        return replace(chosen, seed=seed, suppress_tokens=(*chosen.suppress_tokens, *default.suppress_tokens))
 
     def _prompt(self, messages: Sequence[Message], *, reply: bool) -> Prompt:
         # Thoughts are shown, never read again: the format strips them as soon as the next turn begins.

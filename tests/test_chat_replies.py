@@ -119,3 +119,18 @@ def test_an_empty_recording_is_refused_and_forgotten(demo: Gemma) -> None:
     with pytest.raises(InputError, match="empty"):
         chat.add(Audio("a.wav", np.zeros(0, np.float32)))
     assert chat.pending == ()
+
+
+def test_a_seed_moves_on_by_turns(demo: Gemma) -> None:
+    """Otherwise each turn would draw with the same numbers."""
+    hot = Sampler(temperature=5.0, seed=2**64 - 1)
+    seeds, ids = [], []
+    for chat in (Chat(demo, "Be brief."), Chat(demo)):
+        for _ in range(2):
+            seeds.append(chat._sampler(hot).seed)
+            *_, last = chat.reply("hello", hot, max_tokens=12)
+            assert isinstance(last, Finished)
+            ids.append(last.tokens)
+    assert seeds == [2**64 - 1, 0] * 2
+    assert ids[0] != ids[1]
+    assert Chat(demo)._sampler(GREEDY).seed is None
