@@ -7,11 +7,8 @@ Source: transformers' gemma4_unified; masks after google-deepmind/gemma.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor
@@ -38,20 +35,6 @@ class Batch:
     patches: Tensor  # (M, 6912) float32 in [0, 1]
     positions: Tensor  # (M, 2) int64
     frames: Tensor  # (N, 640) float32
-
-
-@contextmanager
-def corrected_sharing() -> Iterator[None]:
-    """Let the last layer of each type store its keys and values, and an all-shared decoder reuse them."""
-
-    def modes(config: unified.Gemma4UnifiedTextConfig) -> list[str | None]:
-        if config.num_kv_shared_layers == config.num_hidden_layers:
-            return ["reuse"] * config.num_hidden_layers
-        last = {kind: index for index, kind in enumerate(config.layer_types)}
-        return ["store" if last[kind] == index else None for index, kind in enumerate(config.layer_types)]
-
-    with mock.patch.object(unified.Gemma4UnifiedTextConfig, "kv_sharing_modes", property(modes)):
-        yield
 
 
 def build_target(config: dict[str, Any]) -> Target:

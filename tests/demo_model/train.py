@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from tests.kv_sharing import corrected_sharing
+
 from . import examples, reference, samples, sounds
 from .check import DEPTH, measure
 from .examples import Collator, Example
@@ -136,7 +138,7 @@ def main() -> None:
     collate = Collator(ASSETS / "demo")
     config = target_config(collate.specials, collate.vocab_size)
     draft_config = drafter_config(collate.specials, collate.vocab_size)
-    with reference.corrected_sharing():
+    with corrected_sharing():
         target, drafter = reference.build_target(config), reference.build_drafter(draft_config)
         if options.resume:
             target = Target.from_pretrained(options.out / "demo", dtype=torch.float32)

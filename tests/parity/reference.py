@@ -7,11 +7,9 @@ constructed and a target hands out no keys and values otherwise); the drafter re
 length. Source of the masks: google-deepmind/gemma, `gm/nn/gemma4`.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -27,6 +25,7 @@ from transformers.models.gemma4_unified_assistant.modeling_gemma4_unified_assist
 )
 
 from gemma_mlx.inputs.prompt import Prompt, Segment
+from tests.kv_sharing import corrected_sharing
 from tests.parity.shapes import SLIDING
 
 SharedKV = dict[str, tuple[Tensor, Tensor]]
@@ -46,7 +45,7 @@ class Reference:
 
 def build_target(config: dict[str, Any], seed: int) -> Target:
     """A float32 target whose every weight matters."""
-    with _corrected_sharing():
+    with corrected_sharing():
         model = Target(unified.Gemma4UnifiedConfig(**config, attn_implementation="eager"))
     _fill(model, seed)
     return model
@@ -54,7 +53,7 @@ def build_target(config: dict[str, Any], seed: int) -> Target:
 
 def build_assistant(config: dict[str, Any], seed: int) -> Assistant:
     """A float32 assistant whose every weight matters."""
-    with _corrected_sharing():
+    with corrected_sharing():
         model = Assistant(Gemma4UnifiedAssistantConfig(**config, attn_implementation="eager"))
     _fill(model, seed)
     return model
@@ -156,20 +155,6 @@ def _pictures(segments: Sequence[Segment]) -> tuple[Tensor, Tensor]:
         pixels[row, : len(segment.ids)] = torch.from_numpy(segment.features).float() / 255
         positions[row, : len(segment.ids)] = torch.from_numpy(segment.positions).long()
     return pixels, positions
-
-
-@contextmanager
-def _corrected_sharing() -> Iterator[None]:
-    """The last layer of each kind stores its keys and values; a decoder whose layers are all shared reuses them."""
-
-    def modes(config: unified.Gemma4UnifiedTextConfig) -> list[str | None]:
-        if config.num_kv_shared_layers == config.num_hidden_layers:
-            return ["reuse"] * config.num_hidden_layers
-        last = {kind: index for index, kind in enumerate(config.layer_types)}
-        return ["store" if last[kind] == index else None for index, kind in enumerate(config.layer_types)]
-
-    with mock.patch.object(unified.Gemma4UnifiedTextConfig, "kv_sharing_modes", property(modes)):
-        yield
 
 
 def _fill(model: Target | Assistant, seed: int) -> None:
