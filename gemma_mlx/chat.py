@@ -113,7 +113,7 @@ class Chat:
             self._replying = None
 
     def _sampler(self, chosen: Sampler | None) -> Sampler:
-        """The caller's settings; what the checkpoint suppresses is suppressed with any, and a seed moves on by turns."""
+        """The caller's settings, also with what the checkpoint suppresses; a seed moves on by turns."""
         default = self.gemma.sampler
         if chosen is None:
             return default

@@ -4,7 +4,8 @@ Everything heavy is imported inside the commands, so that `--help` answers at on
 else to stderr. Exit status: 0, 1 for a `GemmaError` (one line, no traceback), 2 for wrong usage, 130 after Ctrl-C.
 """
 
-import dataclasses
+import codecs
+import errno
 import inspect
 import json
 import os
@@ -12,29 +13,23 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
-from functools import partial
+from contextlib import closing, suppress
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import gemma_mlx
 from gemma_mlx.errors import GemmaError, InputError
+from gemma_mlx.options import STDIN, Settings
 
 if TYPE_CHECKING:
     from gemma_mlx.chat import Chat
     from gemma_mlx.generation.events import Event
-    from gemma_mlx.generation.sampling import Sampler
     from gemma_mlx.inputs.message import Part
     from gemma_mlx.loading import Gemma
     from gemma_mlx.terminal import Console
 
-MODEL_VARIABLE = "GEMMA_MLX_MODEL"
-DEMO = "demo"
-DEMO_NOTICE = (
-    "this is the built-in demo model, a toy of a few MB; for Gemma 4 12B give its directory "
-    f"with --model DIR or {MODEL_VARIABLE}"
-)
 ASK_EXAMPLES = """Examples:
 
 \b
@@ -49,7 +44,7 @@ CHAT_EXAMPLES = """Examples:
   gemma-mlx chat --model ~/models/gemma-4-12B-it-4bit
   gemma-mlx chat --system "Answer in one sentence." --temperature 0
 
-In the chat: /attach FILE, /help, /quit. Ctrl-C stops the answer, not the program."""
+In the chat: /attach FILE, /drop, /new, /help, /quit. Ctrl-C stops the answer, not the program."""
 
 app = typer.Typer(
     name="gemma-mlx",
@@ -59,79 +54,32 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+_OUTPUT_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """The options that every command shares, as typed. None: what the model's own files say."""
+class _Talk:
+    """The conversation of `chat`, under the options of its command line."""
 
-    model: Annotated[str, typer.Option(envvar=MODEL_VARIABLE, metavar="DIR|demo", help="Directory of the model.")] = (
-        DEMO
-    )
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option(help="Type of activations; auto: float32 on a CPU, as stored on a GPU."),
-    ] = "auto"
-    context: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Tokens that a conversation may hold.", show_default=False)
-    ] = None
-    system: Annotated[str | None, typer.Option(help="Instruction that precedes the conversation.")] = None
-    think: Annotated[bool, typer.Option("--think/--no-think", help="Let the model think before it answers.")] = False
-    image_tokens: Annotated[
-        Literal["70", "140", "280", "560", "1120"], typer.Option(help="Most tokens that a picture may take.")
-    ] = "280"
-    fps: Annotated[
-        float | None,
-        typer.Option(metavar="N", help="Frames read of each second of a video; without: 32 over its length."),
-    ] = None
-    max_frames: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Most frames of a video; 60 with --fps if not given.")
-    ] = None
-    max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Longest reply.")] = 1024
-    temperature: Annotated[float | None, typer.Option(min=0, metavar="T", help="0 takes the likeliest token.")] = None
-    top_p: Annotated[float | None, typer.Option(metavar="P", help="Draw from the likeliest tokens of this share.")] = (
-        None
-    )
-    top_k: Annotated[int | None, typer.Option(min=0, metavar="K", help="Draw from the K likeliest tokens.")] = None
-    min_p: Annotated[
-        float | None, typer.Option(metavar="P", help="Drop tokens below this share of the likeliest's probability.")
-    ] = None
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Draw the same tokens again.")] = None
-    stop: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="End the answer before this text; repeatable.")
-    ] = None
+    def __init__(self, settings: Settings, gemma: "Gemma") -> None:
+        self.settings, self.gemma = settings, gemma
+        self.new()
 
-    def sampler(self, default: "Sampler") -> "Sampler":
-        """The model's own sampling, changed where an option was given."""
-        given = {name: getattr(self, name) for name in ("temperature", "top_p", "top_k", "min_p", "seed")}
-        return dataclasses.replace(default, **{name: value for name, value in given.items() if value is not None})
+    def answer(self, text: str) -> Generator["Event", None, None]:
+        return self.settings.reply(self.chat, text)
 
-    def load(self, console: "Console") -> "Gemma":
-        """The model, with a note on stderr if it is the demo."""
-        from gemma_mlx.loading import load
-        from gemma_mlx.terminal import loading_bar
+    def attach(self, file: str) -> str:
+        from gemma_mlx.terminal import describe
 
-        gemma = load(self.model, dtype=self.dtype, context=self.context, progress=loading_bar(console))
-        if self.model == DEMO:
-            console.say(DEMO_NOTICE)
-        return gemma
+        part = self.settings.attachment(file)
+        self.chat.add(part)
+        return describe(part, self.settings.fps)
 
-    def chat(self, gemma: "Gemma") -> "Chat":
-        from gemma_mlx.chat import Chat
+    def drop(self) -> int:
+        dropped, self.chat.pending = self.chat.pending, ()
+        return len(dropped)
 
-        return Chat(gemma, self.system, enable_thinking=self.think)
-
-    def reply(self, chat: "Chat", text: str | None = None) -> Generator["Event", None, None]:
-        """The chat's answer to its open turn, closed with `text`."""
-        sampler = self.sampler(chat.gemma.sampler)
-        return chat.reply(text, sampler, max_tokens=self.max_tokens, stop=self.stop or ())
-
-    def attachment(self, file: str) -> "Part":
-        """A picture, recording or video from a file, or from standard input for "-"."""
-        from gemma_mlx.inputs.attachment import open_attachment
-
-        source = sys.stdin.buffer.read() if file == "-" else os.path.expanduser(file)
-        return open_attachment(source, max_soft_tokens=int(self.image_tokens), fps=self.fps, max_frames=self.max_frames)
+    def new(self) -> None:
+        self.chat = self.settings.chat(self.gemma)
 
 
 def command(epilog: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -171,15 +119,13 @@ def ask(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of streaming.")] = False,
 ) -> None:
     """Answer one question, about attached files if there are any."""
-    from gemma_mlx.generation.sampling import Sampler
     from gemma_mlx.terminal import collect, describe, result, show
 
     text = _question(prompt, attach or [])
-    settings.sampler(Sampler())  # refuses bad options before anything is loaded
     parts = [settings.attachment(file) for file in attach or []]
     console = _console()
     for part in parts:
-        console.say(describe(part))
+        console.say(describe(part, settings.fps))
     started = time.perf_counter()
     gemma = settings.load(console)
     load_s = time.perf_counter() - started
@@ -188,8 +134,9 @@ def ask(
         chat.add(part, read=False)  # with the question, so that the timing is of all
     with closing(settings.reply(chat)) as events:
         if as_json:
-            finished = collect(events)
-            print(json.dumps(result(finished, load_s, _surroundings(gemma, chat)), ensure_ascii=False))
+            answer = result(collect(events), load_s, _surroundings(gemma, chat))
+            every_character = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+            print(json.dumps(answer, ensure_ascii=not every_character), flush=True)
         else:
             show(events, console)
 
@@ -197,19 +144,13 @@ def ask(
 @command(CHAT_EXAMPLES)
 def chat(settings: Settings) -> None:
     """Talk, turn by turn, in the terminal."""
-    from gemma_mlx.terminal import GREETING, Repl, describe
+    from gemma_mlx.terminal import GREETING, Repl
 
     console = _console()
-    conversation = settings.chat(settings.load(console))
-
-    def attach(file: str) -> str:
-        part = settings.attachment(file)
-        conversation.add(part)
-        return describe(part)
-
+    talk = _Talk(settings, settings.load(console))
     if sys.stdin.isatty():
         console.say(GREETING)
-    if not Repl(partial(settings.reply, conversation), attach, console).run():
+    if not Repl(talk, console).run():
         raise KeyboardInterrupt
 
 
@@ -219,23 +160,32 @@ def _console() -> "Console":
     if sys.stdin.isatty() and sys.stdout.isatty():
         import readline  # noqa: F401  # gives `input` its line editing and history
 
-        return Console(partial(input, "> "), sys.stdout, sys.stderr)
+        return Console(_prompted, sys.stdout, sys.stderr)
     return Console(input, sys.stdout, sys.stderr)
+
+
+def _prompted() -> str:
+    """A line typed at a terminal. Raises EOFError, with the cursor on a new line, after Ctrl-D."""
+    try:
+        return input("> ")
+    except EOFError:
+        print()
+        raise
 
 
 def _question(prompt: str | None, files: list[str]) -> str:
     """The text of the turn. Raises `InputError` if there is none."""
     if prompt is None and not files:
         raise typer.BadParameter("give a question", param_hint="PROMPT")
+    if [prompt, *files].count("-") > 1:
+        raise InputError("- is standard input, which can be one thing only: name a file")
     if prompt == "-":
-        if "-" in files:
-            raise InputError("- is standard input and can be the prompt or an attachment, not both: name a file")
         prompt = sys.stdin.read()
     if prompt and prompt.strip():
         return prompt
     if files:
-        name = shlex.quote(files[0])
-        raise InputError(f'{files[0]} came without a question: gemma-mlx ask "What is this?" -a {name}')
+        name = STDIN if files[0] == "-" else files[0]
+        raise InputError(f'{name} came without a question: gemma-mlx ask "What is this?" -a {shlex.quote(files[0])}')
     raise InputError('the prompt is empty: gemma-mlx ask "What can you do?"')
 
 
@@ -260,16 +210,43 @@ def _surroundings(gemma: "Gemma", chat: "Chat") -> dict[str, Any]:
     return {"memory": memory, "model": {"path": str(gemma.path), "bits": dict(gemma.bits)}}
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(gemma_mlx.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the program itself act by themselves."""
+
+
 def main() -> None:
-    """Entry point of `gemma-mlx`."""
+    """Entry point of `gemma-mlx`. A full disk or a closed output is one line, a reader that left is none."""
     _open_streams()
-    app(prog_name="gemma-mlx")
+    try:
+        app(prog_name="gemma-mlx")
+    except OSError as fault:
+        if fault.errno not in _OUTPUT_FAULTS:
+            raise
+        with suppress(OSError):
+            typer.echo(f"the output cannot be written ({fault.strerror}): send it elsewhere", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # takes what is left in the buffer
+        sys.exit(1)
 
 
 def _open_streams() -> None:
-    """A closed stream (`<&-`, a service) behaves like an empty one; input in no known encoding is read all the same."""
+    """A closed input (`<&-`, a service) is an empty one, a closed output a fault; no character is one."""
     sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115 - for as long as the program runs
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:
+        typer.echo("standard output is closed: send it somewhere", err=True)
+        sys.exit(1)
     if isinstance(sys.stdin, TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # stderr escapes them by itself

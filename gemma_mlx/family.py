@@ -19,7 +19,7 @@ def refuse_other_models(raw: Mapping[str, Any], expected: str, where: Path) -> N
     if model_type == expected:
         return
     if model_type == "gemma4_unified_assistant":
-        raise ConfigError(f"{where} is the drafter of Gemma 4 12B, not the model itself: give it as the drafter")
+        raise ConfigError(f"{where} is the drafter of Gemma 4 12B, not the model itself: give the 12B's own directory")
     if model_type == "gemma4_unified":
         raise ConfigError(f"{where} is Gemma 4 12B itself, not its assistant: give it as the model")
     raise ConfigError(f"{where} is {_name_of(raw)}, {SUPPORTED}")

@@ -69,11 +69,13 @@ class Fields:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Parse a JSON object. Raises `ConfigError` that names the file if it is missing or not an object."""
+    """Parse a JSON object. Raises `ConfigError` that names the file if it is missing, locked or not an object."""
     try:
         parsed = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(f"{path} does not exist: give the directory of a model, or `demo`") from None
+    except PermissionError as fault:
+        raise ConfigError(f"{path} cannot be read ({fault.strerror}): check its permissions") from None
     except (OSError, ValueError, RecursionError) as fault:
         raise ConfigError(f"{path} cannot be read as JSON ({fault}): download it again") from None
     if not isinstance(parsed, dict):

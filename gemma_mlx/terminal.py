@@ -5,27 +5,31 @@ tests drive it with a conversation of their own.
 """
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO, assert_never
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, assert_never
 
-from gemma_mlx.errors import GemmaError, InputError
+from gemma_mlx.errors import ContextError, GemmaError, InputError
 from gemma_mlx.generation.events import Event, Finished, TextDelta
 
 if TYPE_CHECKING:
     from gemma_mlx.inputs.message import Part
 
-Answer = Callable[[str], Generator[Event, None, None]]
-
 BREAK_HINT = "press Ctrl-C again, or Ctrl-D, to leave"
 GREETING = "/help lists the commands, Ctrl-D leaves"
 HELP = """\
 /attach FILE   read a picture, recording or video; it belongs to the next message
+/drop          forget what is attached to the next message
+/new           start a new conversation, with the same options
 /help          show this
 /quit          leave (so do Ctrl-D, and Ctrl-C twice)
 Ctrl-C stops an answer; what was shown of it stays in the conversation."""
+WAY_OUT = "; /drop forgets what is attached, /new starts a new conversation"
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,14 @@ def loading_bar(console: Console) -> Callable[[int, int], None] | None:
 def show(events: Iterator[Event], console: Console) -> Finished | None:
     """Print a reply as it comes, thoughts apart from the answer; return how it ended, None if it never did.
 
-    Ends with a line break wherever something was printed, after an exception as well.
+    Ends with a line break wherever something was printed, after an exception as well. A terminal gets no control
+    character but line breaks and tabs, the others as "�": what a picture makes the model say
+    cannot move the cursor or set a title. A pipe or file gets the text as it is, like `ask --json`.
     """
     finished = None
     column = {"answer": 0, "thought": 0}  # characters since the last line break
     streams = {"answer": console.out, "thought": console.err}
+    terminals = {channel for channel, stream in streams.items() if stream.isatty()}
     try:
         for event in events:
             if isinstance(event, Finished):
@@ -72,7 +79,7 @@ def show(events: Iterator[Event], console: Console) -> Finished | None:
             if event.channel == "answer" and column["thought"]:
                 console.say("")
                 column["thought"] = 0
-            streams[event.channel].write(event.text)
+            streams[event.channel].write(_CONTROLS.sub("�", event.text) if event.channel in terminals else event.text)
             streams[event.channel].flush()
             column[event.channel] = _column(column[event.channel], event)
     finally:
@@ -80,8 +87,8 @@ def show(events: Iterator[Event], console: Console) -> Finished | None:
             if column[channel]:
                 print(file=stream, flush=True)
     if finished is not None and finished.reason == "length":
-        tokens = len(finished.tokens)
-        console.say(f"[cut off after {tokens} tokens: raise --max-tokens, or --context if the conversation is long]")
+        tokens = _count(len(finished.tokens), "token")
+        console.say(f"[cut off after {tokens}: raise --max-tokens, or --context if the conversation is long]")
     return finished
 
 
@@ -90,23 +97,35 @@ def _column(before: int, event: TextDelta) -> int:
     return before + len(event.text) if newline < 0 else len(event.text) - newline - 1
 
 
-def describe(part: "Part") -> str:
-    """An attachment in a line: its name, what it is, what it costs in tokens."""
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def describe(part: "Part", fps: float | None = None) -> str:
+    """An attachment in a line: its name, what it is, what it costs in tokens.
+
+    `fps`: frames a second that were asked for of a video, named beside what was taken where that is less.
+    """
     from gemma_mlx.inputs.message import Audio, Image, Text, Video
-    from gemma_mlx.inputs.video import token_cost
+    from gemma_mlx.inputs.video import sampled_fps, token_cost
 
     match part:
         case Text():
             return part.text
         case Image():
             height, width, _ = part.pixels.shape
-            return f"{part.name}: picture, read at {width} × {height} pixels, {token_cost([part.pixels])} tokens"
+            return (
+                f"{part.name}: picture, read at {width} × {height} pixels, {_count(token_cost([part.pixels]), 'token')}"
+            )
         case Audio():
-            tokens = sum(len(block) for block in part.blocks())
-            return f"{part.name}: recording of {len(part.samples) / 16000:.1f} s, {tokens} tokens"
+            tokens = _count(sum(len(block) for block in part.blocks()), "token")
+            return f"{part.name}: recording of {len(part.samples) / 16000:.1f} s, {tokens}"
         case Video():
-            frames = len(part.frames)
-            return f"{part.name}: video, {frames} frame{'s' * (frames != 1)}, {token_cost(part.frames)} tokens"
+            frames, tokens = _count(len(part.frames), "frame"), _count(token_cost(part.frames), "token")
+            taken = sampled_fps(part.timestamps)
+            if fps and taken and taken < 0.99 * fps:  # 29.97 are 30
+                frames += f" ({taken:.2g} a second, not {fps:g}: see --max-frames)"
+            return f"{part.name}: video, {frames}, {tokens}, sound not read"
         case _:
             assert_never(part)
 
@@ -133,12 +152,27 @@ def result(finished: Finished, load_s: float, surroundings: dict[str, Any]) -> d
     }
 
 
+class Talk(Protocol):
+    """What the loop of `gemma-mlx chat` needs of a conversation."""
+
+    def answer(self, text: str) -> Generator[Event, None, None]:
+        """Close the open turn with `text` and answer it."""
+
+    def attach(self, file: str) -> str:
+        """Read a file into the open turn and say what it was."""
+
+    def drop(self) -> int:
+        """Forget what is attached to the open turn; how much that was."""
+
+    def new(self) -> None:
+        """Begin anew, with the same options."""
+
+
 class Repl:
     """The loop of `gemma-mlx chat`: reads lines, runs `/commands`, prints replies until the person leaves."""
 
-    def __init__(self, answer: Answer, attach: Callable[[str], str], console: Console) -> None:
-        """`attach` reads a file into the open turn and says what it was."""
-        self.answer, self.attach, self.console = answer, attach, console
+    def __init__(self, talk: Talk, console: Console) -> None:
+        self.talk, self.console = talk, console
 
     def run(self) -> bool:
         """Until `/quit` or the end of the input (True), or Ctrl-C twice at the prompt (False)."""
@@ -159,6 +193,8 @@ class Repl:
                 return True
             try:
                 self.turn(line)
+            except ContextError as fault:
+                self.console.say(f"{fault}{WAY_OUT}")
             except GemmaError as fault:
                 self.console.say(str(fault))
             except KeyboardInterrupt:
@@ -170,11 +206,16 @@ class Repl:
         if command == "/help":
             self.console.say(HELP)
         elif command == "/attach":
-            self.console.say(self.attach(_path(rest)))
+            self.console.say(self.talk.attach(_path(rest)))
+        elif command == "/drop":
+            self.console.say(f"{_count(self.talk.drop(), 'attachment')} dropped")
+        elif command == "/new":
+            self.talk.new()
+            self.console.say("new conversation")
         elif line.startswith("/"):
             raise InputError(f"{command} is no command: /help lists them")
         elif line:
-            with closing(self.answer(line)) as events:
+            with closing(self.talk.answer(line)) as events:
                 show(events, self.console)
                 next(events, None)  # lets the conversation settle while the person reads
 
@@ -184,6 +225,8 @@ def _path(text: str) -> str:
     text = text.strip()
     if not text:
         raise InputError("/attach needs a file: /attach picture.png")
+    if text == "-":
+        raise InputError("- is standard input, from which the chat reads your lines: give a file")
     if not os.path.exists(os.path.expanduser(text)):
         try:
             words = shlex.split(text)

@@ -5,6 +5,7 @@ import wave
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import numpy as np
 from PIL import Image
 from typer.testing import CliRunner
@@ -60,3 +61,16 @@ def write_wav(path: Path, samples: np.ndarray, rate: int = 16000) -> Path:
 def hum(seconds: float, rate: int = 16000) -> np.ndarray:
     """A quiet tone, 16-bit (n,)."""
     return (3000 * np.sin(np.arange(round(seconds * rate)) * 2 * np.pi * 220 / rate)).astype(np.int16)
+
+
+def write_video(path: Path, frames: int, rate: int = 8) -> Path:
+    """Frames of one colour each, 96 × 96."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.width = stream.height = 96
+        stream.pix_fmt = "yuv420p"
+        for i in range(frames):
+            pixels = np.full((96, 96, 3), 8 * i, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return path

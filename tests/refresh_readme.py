@@ -9,7 +9,7 @@ import shlex
 
 import mlx.core as mx
 
-from gemma_mlx.cli import MODEL_VARIABLE
+from gemma_mlx.options import MODEL_VARIABLE
 from gemma_mlx.terminal import GREETING
 from tests.command import gemma_mlx
 from tests.test_readme import README, ROOT, Transcript, transcripts

@@ -1,11 +1,11 @@
-"""What people get wrong: each fault is one line that names the file, the fault and the next step, and exit status 1."""
+"""What people get wrong with attachments and prompts.
+
+Each fault is one line that names the file, the fault and the next step, and exit status 1.
+"""
 
 import io
-import json
-import shutil
 import struct
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gemma_mlx.cli import MODEL_VARIABLE
 from gemma_mlx.loading import model_directory
-from tests.command import Run, gemma_mlx, hum, png, write_wav
+from gemma_mlx.options import MODEL_VARIABLE
+from tests.command import Run, gemma_mlx, hum, png, write_video, write_wav
 
 DEMO_DIRECTORY = model_directory("demo")
-WEIGHTS = "model.safetensors"
 
 
 @pytest.fixture(autouse=True)
@@ -26,146 +25,8 @@ def no_model_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(MODEL_VARIABLE, raising=False)
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """A copy of the demo model, to be damaged."""
-    return Path(shutil.copytree(DEMO_DIRECTORY, tmp_path / "model"))
-
-
 def ask(*arguments: str | Path) -> Run:
     return gemma_mlx("ask", "what is this?", "--max-tokens", "2", *arguments)
-
-
-def header_and_data(file: Path) -> tuple[dict[str, dict[str, object]], bytes]:
-    content = file.read_bytes()
-    (length,) = struct.unpack("<Q", content[:8])
-    return json.loads(content[8 : 8 + length]), content[8 + length :]
-
-
-def rewrite(file: Path, change: Callable[[dict[str, dict[str, object]]], None]) -> None:
-    """Change the header of a safetensors file, the data staying as it is."""
-    header, data = header_and_data(file)
-    change(header)
-    text = json.dumps(header).encode()
-    file.write_bytes(struct.pack("<Q", len(text)) + text + data)
-
-
-def first_weight(file: Path) -> str:
-    return next(name for name in header_and_data(file)[0] if name.endswith("q_proj.weight"))
-
-
-# Models
-
-
-@pytest.mark.parametrize("source", ["nowhere", "", "a/b/c"])
-def test_an_unknown_model(source: str) -> None:
-    fault = ask("--model", source).fault
-    assert source in fault
-    assert "directory" in fault
-
-
-def test_a_model_that_is_a_file(model: Path) -> None:
-    assert str(model / WEIGHTS) in ask("--model", model / WEIGHTS).fault
-
-
-def test_an_empty_directory(tmp_path: Path) -> None:
-    assert str(tmp_path) in ask("--model", tmp_path).fault
-
-
-def test_a_missing_tensor(model: Path) -> None:
-    name = first_weight(model / WEIGHTS)
-
-    def drop(header: dict[str, dict[str, object]]) -> None:
-        del header[name]
-
-    rewrite(model / WEIGHTS, drop)
-    fault = ask("--model", model).fault
-    assert "q_proj" in fault
-    assert str(model) in fault
-
-
-def test_an_unknown_tensor(model: Path) -> None:
-    file = model / WEIGHTS
-    end = len(header_and_data(file)[1])
-    file.write_bytes(file.read_bytes() + bytes(4))
-
-    def add(header: dict[str, dict[str, object]]) -> None:
-        header["model.surprise.weight"] = {"dtype": "F32", "shape": [1], "data_offsets": [end, end + 4]}
-
-    rewrite(file, add)
-    assert "model.surprise.weight" in ask("--model", model).fault
-
-
-def test_a_tensor_of_the_wrong_shape(model: Path) -> None:
-    name = first_weight(model / WEIGHTS)
-
-    def transpose(header: dict[str, dict[str, object]]) -> None:
-        shape = header[name]["shape"]
-        assert isinstance(shape, list)
-        header[name]["shape"] = [shape[0] * 2, shape[1] // 2]
-
-    rewrite(model / WEIGHTS, transpose)
-    fault = ask("--model", model).fault
-    assert "q_proj" in fault
-    assert str(model) in fault
-
-
-@pytest.mark.parametrize("keep", [0, 4, 100, -1])
-def test_truncated_weights(model: Path, keep: int) -> None:
-    file = model / WEIGHTS
-    file.write_bytes(file.read_bytes()[:keep])
-    assert str(file) in ask("--model", model).fault
-
-
-def test_a_missing_shard(model: Path) -> None:
-    names = header_and_data(model / WEIGHTS)[0]
-    weight_map = {name: "model-00002-of-00002.safetensors" for name in names if name != "__metadata__"}
-    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    assert "model-00002-of-00002.safetensors" in ask("--model", model).fault
-
-
-def test_no_weights_at_all(model: Path) -> None:
-    (model / WEIGHTS).unlink()
-    assert WEIGHTS in ask("--model", model).fault
-
-
-def test_no_tokenizer(model: Path) -> None:
-    (model / "tokenizer.json").unlink()
-    (model / "tokenizer.model").unlink()
-    fault = ask("--model", model).fault
-    assert "tokenizer" in fault
-    assert str(model) in fault
-
-
-@pytest.mark.parametrize("file", ["tokenizer.json", "config.json", "generation_config.json"])
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"text"', b"\xff\xfe"])
-def test_damaged_json(model: Path, file: str, content: bytes) -> None:
-    (model / file).write_bytes(content)
-    assert str(model / file) in ask("--model", model).fault
-
-
-def test_a_damaged_sentencepiece_file(model: Path) -> None:
-    (model / "tokenizer.json").unlink()
-    (model / "tokenizer.model").write_bytes(b"nothing")
-    assert "tokenizer.model" in ask("--model", model).fault
-
-
-def test_no_template(model: Path) -> None:
-    (model / "chat_template.jinja").unlink()
-    assert "template" in ask("--model", model).fault
-
-
-def test_a_broken_template(model: Path) -> None:
-    (model / "chat_template.jinja").write_text("{% for %}")
-    assert "template" in ask("--model", model).fault
-
-
-def test_another_family(model: Path) -> None:
-    config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps({**config, "model_type": "llama"}))
-    fault = ask("--model", model).fault
-    assert "llama" in fault
-    assert "Gemma 4 12B" in fault
 
 
 # Pictures
@@ -305,6 +166,25 @@ def test_an_attachment_without_a_question(tmp_path: Path, prompt: tuple[str, ...
     fault = gemma_mlx("ask", *prompt, "-a", file).fault
     assert fault.startswith(str(file))
     assert "gemma-mlx ask" in fault
+
+
+def test_standard_input_has_a_name(tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "a.mp4", 16).read_bytes()
+    silence = write_wav(tmp_path / "a.wav", np.zeros(0)).read_bytes()
+    for content, fault in (
+        (b"", "is empty"),
+        (b"Dear diary", "is text"),
+        (png(300, 200)[:200], "is damaged"),
+        (clip[: len(clip) // 2], "is damaged"),
+        (silence, "holds no"),
+    ):
+        run = gemma_mlx("ask", "what is this?", "-a", "-", stdin=content)
+        assert run.fault.startswith(f"standard input {fault}")
+    assert gemma_mlx("ask", "-a", "-").fault.startswith("standard input came without a question")
+
+
+def test_an_attachment_without_a_name() -> None:
+    assert ask("-a", "").fault.startswith("an attachment has no name")
 
 
 def test_an_empty_question() -> None:

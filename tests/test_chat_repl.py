@@ -5,11 +5,13 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gemma_mlx.errors import ContextError, InputError
-from gemma_mlx.generation.events import Event, Finished, TextDelta
-from gemma_mlx.terminal import BREAK_HINT, HELP, Console, Repl, loading_bar, show
+from gemma_mlx.generation.events import Channel, Event, Finished, TextDelta
+from gemma_mlx.inputs.message import Audio, Image, Video
+from gemma_mlx.terminal import BREAK_HINT, HELP, WAY_OUT, Console, Repl, describe, loading_bar, show
 
 
 @dataclass
@@ -42,6 +44,13 @@ class Pretender:
         self.heard.append(f"[{Path(file).name}]")
         return f"{Path(file).name}: picture, 4 tokens"
 
+    def drop(self) -> int:
+        self.heard.append("[drop]")
+        return 1
+
+    def new(self) -> None:
+        self.heard.append("[new]")
+
 
 @dataclass
 class Talk:
@@ -64,7 +73,7 @@ def talk(*lines: str | type[BaseException]) -> Talk:
         raise line
 
     chat, out, err = Pretender(), io.StringIO(), io.StringIO()
-    left = Repl(chat.answer, chat.attach, Console(ask, out, err)).run()
+    left = Repl(chat, Console(ask, out, err)).run()
     return Talk(chat, out.getvalue(), err.getvalue(), left)
 
 
@@ -88,7 +97,7 @@ def test_quit_leaves_at_once() -> None:
 def test_help_names_every_command() -> None:
     run = talk("/help")
     assert run.err.strip() == HELP
-    assert all(command in HELP for command in ("/attach", "/help", "/quit"))
+    assert all(command in HELP for command in ("/attach", "/drop", "/new", "/help", "/quit"))
     assert run.out == ""
 
 
@@ -120,10 +129,20 @@ def test_a_wrong_attachment_is_one_line_and_the_talk_goes_on(rest: str) -> None:
     assert run.out == "A to one\n"
 
 
+def test_standard_input_is_no_attachment_of_a_chat() -> None:
+    assert "give a file" in talk("/attach -").err
+
+
 def test_a_fault_of_the_person_is_one_line_and_the_talk_goes_on() -> None:
     run = talk("too long", "one")
-    assert run.err == "the prompt is too long: shorten it\n"
+    assert run.err == f"the prompt is too long: shorten it{WAY_OUT}\n"
     assert run.out == "A to one\n"
+
+
+def test_new_and_drop_reach_the_conversation() -> None:
+    run = talk("one", "/drop", "/new", "two")
+    assert run.chat.heard == ["one", "[drop]", "[new]", "two"]
+    assert run.err == "1 attachment dropped\nnew conversation\n"
 
 
 def test_ctrl_c_stops_the_answer_not_the_program() -> None:
@@ -143,14 +162,15 @@ class Broken(io.StringIO):
 
 
 def test_ctrl_c_outside_of_the_model_closes_the_reply() -> None:
-    chat, lines = Pretender(), iter(["one"])
     held = []  # or the end of the last reference would close it
 
-    def answer(text: str) -> Generator[Event, None, None]:
-        held.append(chat.answer(text))
-        return held[-1]
+    class Holding(Pretender):
+        def answer(self, text: str) -> Generator[Event, None, None]:
+            held.append(super().answer(text))
+            return held[-1]
 
-    assert Repl(answer, chat.attach, Console(lambda: next(lines, "/quit"), Broken(), io.StringIO())).run()
+    chat, lines = Holding(), iter(["one"])
+    assert Repl(chat, Console(lambda: next(lines, "/quit"), Broken(), io.StringIO())).run()
     assert chat.kept == ["A to "]
     assert chat.settled == 0
 
@@ -197,6 +217,38 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+def test_a_terminal_gets_no_escape_sequence() -> None:
+    pieces = ("\x1b]0;owned", "\x07a\tb\nc", "\x7f\x9b2J\r", "é😀\xa0")
+    channels: tuple[Channel, ...] = ("answer", "thought")
+    for channel in channels:
+        screen, pipe = Terminal(), io.StringIO()
+        for stream in (screen, pipe):
+            show((TextDelta(piece, channel) for piece in pieces), Console(input, stream, stream))
+        assert screen.getvalue() == "�]0;owned�a\tb\nc��2J�é😀\xa0\n"
+        assert pipe.getvalue() == "".join(pieces) + "\n"
+
+
+def test_one_token_is_no_plural() -> None:
+    assert describe(Image("a.png", np.zeros((48, 48, 3), np.uint8))).endswith(" 1 token")
+    assert describe(Audio("a.wav", np.zeros(640, np.float32))).endswith(" 1 token")
+    err = io.StringIO()
+    show(iter([Finished("length", "a", tokens=(1,))]), Console(input, io.StringIO(), err))
+    assert "after 1 token:" in err.getvalue()
+
+
+def test_a_video_with_fewer_frames_than_asked_says_so() -> None:
+    def video(rate: float, count: int) -> str:
+        frame = np.zeros((48, 48, 3), np.uint8)
+        clip = Video("a.mp4", (frame,) * count, tuple(i / rate for i in range(count)))
+        return describe(clip, fps=1)
+
+    few = "60 frames (0.1 a second, not 1: see --max-frames)"
+    assert video(0.1, 60) == f"a.mp4: video, {few}, 60 tokens, sound not read"
+    for rate, count in ((1, 60), (2, 60), (0.999, 3), (1, 1)):
+        assert "second" not in video(rate, count)
+    assert "second" not in describe(Video("a.mp4", (np.zeros((48, 48, 3), np.uint8),) * 2, (0.0, 9.0)))
 
 
 def test_the_loading_bar_is_for_terminals_only() -> None:

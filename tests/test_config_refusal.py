@@ -104,7 +104,7 @@ def test_other_models_are_refused_by_name(raw: JSON, words: str) -> None:
 
 
 def test_model_and_drafter_are_not_confused() -> None:
-    assert "give it as the drafter" in refusal(ModelConfig.from_dict, published("assistant"))
+    assert "give the 12B's own directory" in refusal(ModelConfig.from_dict, published("assistant"))
     assert "give it as the model" in refusal(DrafterConfig.from_dict, published("target_it"))
     ordered = published("assistant") | {"use_ordered_embeddings": True}
     assert "E2B or E4B" in refusal(DrafterConfig.from_dict, ordered)

@@ -36,7 +36,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "loading": ({"errors", "fields", "config", "names", "weights", "model", "inputs", "generation"}, {"mlx", "numpy"}),
     "chat": ({"errors", "config", "inputs", "generation", "context", "loading"}, {"mlx", "numpy"}),
     "terminal": ({"errors", "inputs", "generation"}, set()),
-    "cli": ({"errors", "inputs", "generation", "loading", "chat", "terminal"}, {"typer", "mlx"}),
+    "options": ({"errors", "inputs", "generation", "loading", "chat", "terminal"}, {"typer"}),
+    "cli": ({"errors", "inputs", "generation", "loading", "chat", "terminal", "options"}, {"typer", "mlx"}),
     "__main__": ({"cli"}, set()),
     "__init__": ({"errors", "inputs", "generation", "loading", "chat"}, set()),
     "benchmarks": (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gemma_mlx.cli import MODEL_VARIABLE
+from gemma_mlx.options import MODEL_VARIABLE
 from gemma_mlx.terminal import GREETING, HELP
 from tests.command import gemma_mlx
 

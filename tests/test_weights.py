@@ -111,7 +111,7 @@ def test_the_assistant(tmp_path: Path) -> None:
     }
     saved.write(tmp_path, raw, saved.arrays(source))
     equal(saved.arrays(load_drafter(tmp_path)), saved.arrays(source))
-    with pytest.raises(ConfigError, match="give it as the drafter"):
+    with pytest.raises(ConfigError, match="give the 12B's own directory"):
         load_model(tmp_path)
 
 

@@ -21,19 +21,25 @@ _TEXT_CONTROLS = "\t\n\v\f\r\x1b"
 
 
 def open_attachment(
-    source: str | Path | bytes, *, max_soft_tokens: int = 280, fps: float | None = None, max_frames: int | None = None
+    source: str | Path | bytes,
+    *,
+    max_soft_tokens: int = 280,
+    fps: float | None = None,
+    max_frames: int | None = None,
+    name: str | None = None,
 ) -> Image | Audio | Video:
     """Read a file, or the content of one, as what it is; the options are those of `Image.open` and `Video.open`.
 
-    Raises `InputError` for a file that cannot be opened, is text or a document, or is damaged.
+    `name` stands for the source in messages. Raises `InputError` for a file that cannot be opened, is text or a
+    document, or is damaged.
     """
-    if image.is_picture(source):
-        return Image.open(source, max_soft_tokens=max_soft_tokens)
-    name = label(source)
+    name = name or label(source)
+    if image.is_picture(source, name):
+        return Image.open(source, max_soft_tokens=max_soft_tokens, name=name)
     _refuse_documents(source, name)
     if _kind(source, name) == "video":
-        return Video.open(source, fps=fps, max_frames=max_frames)
-    return Audio.open(source)
+        return Video.open(source, fps=fps, max_frames=max_frames, name=name)
+    return Audio.open(source, name=name)
 
 
 def _refuse_documents(source: str | Path | bytes, name: str) -> None:

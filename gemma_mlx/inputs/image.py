@@ -45,13 +45,13 @@ def decode(source: "str | Path | bytes | Picture") -> np.ndarray:
     Raises `InputError` for a file that is missing, empty, damaged, cut off, of an unknown format, without pixels, or of
     more than `MAX_PIXELS`; the last is known from its header, before anything is decoded.
     """
-    return np.asarray(_rgb(_loaded(source)))
+    return np.asarray(_rgb(_loaded(source, label(source))))
 
 
-def read(source: "str | Path | bytes | Picture", max_soft_tokens: int) -> np.ndarray:
+def read(source: "str | Path | bytes | Picture", max_soft_tokens: int, name: str | None = None) -> np.ndarray:
     """The same as `resize(decode(source), max_soft_tokens)`, uint8 (h, w, 3), with one full-size copy less."""
     check_budget(max_soft_tokens)
-    return np.asarray(_resized(_rgb(_loaded(source)), max_soft_tokens))
+    return np.asarray(_resized(_rgb(_loaded(source, name or label(source))), max_soft_tokens))
 
 
 def resize(pixels: np.ndarray, max_soft_tokens: int) -> np.ndarray:
@@ -115,14 +115,14 @@ def label(source: "str | Path | bytes | Picture") -> str:
     return f"picture of {source.width}x{source.height} pixels"
 
 
-def is_picture(source: str | Path | bytes) -> bool:
+def is_picture(source: str | Path | bytes, name: str) -> bool:
     """Whether a file starts as a picture does, whole or damaged; nothing is decoded.
 
     Raises `InputError` for a file that cannot be opened or is empty.
     """
     from PIL import Image, UnidentifiedImageError
 
-    with opened(source, label(source)) as file, warnings.catch_warnings(action="ignore"):
+    with opened(source, name) as file, warnings.catch_warnings(action="ignore"):
         try:
             return Image.open(file).format != "MPEG"
         except UnidentifiedImageError:
@@ -131,9 +131,8 @@ def is_picture(source: str | Path | bytes) -> bool:
             return True  # a known format whose header is damaged or too large
 
 
-def _loaded(source: "str | Path | bytes | Picture") -> "Picture":
+def _loaded(source: "str | Path | bytes | Picture", name: str) -> "Picture":
     """The decoded picture, upright, in the mode that it was stored in; the file of a path is closed."""
-    name = label(source)
     if not isinstance(source, str | Path | bytes):
         with _pillow(name):
             return _decoded(source, name)

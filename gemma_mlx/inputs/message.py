@@ -31,14 +31,18 @@ class Image:
     pixels: np.ndarray  # uint8 (h, w, 3); h and w are multiples of 48
 
     @classmethod
-    def open(cls, source: "str | Path | bytes | Picture", *, max_soft_tokens: int = 280) -> "Image":
+    def open(
+        cls, source: "str | Path | bytes | Picture", *, max_soft_tokens: int = 280, name: str | None = None
+    ) -> "Image":
         """Read a picture and resize it to at most `max_soft_tokens` (70, 140, 280, 560 or 1120).
 
-        `source` is a path, the content of a file, or a Pillow picture. Raises `InputError`: see `inputs.image.decode`.
+        `source` is a path, the content of a file, or a Pillow picture; `name` stands for it in messages.
+        Raises `InputError`: see `inputs.image.decode`.
         """
         from gemma_mlx.inputs import image
 
-        return cls(image.label(source), image.read(source, max_soft_tokens))
+        name = name or image.label(source)
+        return cls(name, image.read(source, max_soft_tokens, name))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +53,13 @@ class Audio:
     samples: np.ndarray  # float32 (n,), nominally in [-1, 1]
 
     @classmethod
-    def open(cls, source: str | Path | bytes) -> "Audio":
+    def open(cls, source: str | Path | bytes, *, name: str | None = None) -> "Audio":
         """Read a sound file, or the sound track of a video. Raises `InputError`: see `inputs.audio.decode`."""
         from gemma_mlx.inputs import audio
         from gemma_mlx.inputs.source import label
 
-        return cls(label(source), audio.decode(source))
+        name = name or label(source)
+        return cls(name, audio.decode(source, name=name))
 
     def blocks(self) -> list[np.ndarray]:
         """The frames that the model hears, in blocks of at most 30 s: float32 (n_i, 640), the last zero-padded."""
@@ -72,7 +77,14 @@ class Video:
     timestamps: tuple[float, ...]  # seconds from the start
 
     @classmethod
-    def open(cls, source: str | Path | bytes, *, fps: float | None = None, max_frames: int | None = None) -> "Video":
+    def open(
+        cls,
+        source: str | Path | bytes,
+        *,
+        fps: float | None = None,
+        max_frames: int | None = None,
+        name: str | None = None,
+    ) -> "Video":
         """Read frames of a video: 32 spread over its length, or `fps` a second; its sound is not read.
 
         Raises `InputError`: see `inputs.video.read`.
@@ -80,7 +92,7 @@ class Video:
         from gemma_mlx.inputs import video
         from gemma_mlx.inputs.source import label
 
-        name = label(source)
+        name = name or label(source)
         frames, timestamps = video.read(source, fps=fps, max_frames=max_frames, name=name)
         return cls(name, frames, timestamps)
 
