@@ -86,7 +86,7 @@ def checked_context(config: ModelConfig, wanted: int | None) -> int:
     """Positions that a conversation may hold: `wanted`, or all. Raises `ConfigError` if the model holds fewer."""
     longest = config.text_config.max_position_embeddings
     if wanted is not None and not 0 < wanted <= longest:
-        raise ConfigError(f"context is {wanted}, the model holds 1 to {longest} positions: choose --context between")
+        raise ConfigError(f"context is {wanted}, the model holds 1 to {longest} positions: choose a --context of those")
     return longest if wanted is None else wanted
 
 

@@ -1,5 +1,6 @@
 """The README says what is true: its options and files exist, its transcripts are what the demo model prints."""
 
+import json
 import re
 import shlex
 from dataclasses import dataclass
@@ -89,6 +90,18 @@ def test_the_map_names_every_module() -> None:
     for path in (ROOT / "gemma_mlx").iterdir():
         if not path.name.startswith(("__", ".")) and path.suffix in ("", ".py"):
             assert re.search(rf"\b{path.stem}\b", README.partition("## Architecture")[2]), path.name
+
+
+def test_the_speeds_are_those_of_the_results() -> None:
+    (link,) = re.findall(r"\[results\]\((.*?)\)", README)
+    measured = json.loads((ROOT / link).read_text(encoding="utf-8").splitlines()[-1])
+    ratios = measured["ours_over_peer"]
+    assert f"prefill **{ratios['prefill']['median']}** times as fast" in README
+    assert f"decode **{ratios['decode']['median']}** times" in README
+    assert ratios["same_ids"]
+    assert f"{measured['rounds']} alternations" in README
+    assert f"{measured['shape']['parameters'] / 1e6:.1f} million parameters" in README
+    assert f"mlx-vlm {measured['versions']['mlx-vlm']}" in README
 
 
 def test_there_are_transcripts_of_text_picture_recording_and_chat() -> None:
