@@ -17,33 +17,38 @@ _HUGE = 1e300  # numbers beyond it, infinity included, are damage
 
 @dataclass(frozen=True)
 class Fields:
-    """A JSON object whose entries are checked as they are read; null counts as absent."""
+    """A JSON object whose entries are checked as they are read; null counts as absent. Faults are `ConfigError`s."""
 
     raw: Mapping[str, Any]
     where: Path
 
     def fault(self, key: str, expected: str) -> ConfigError:
+        """The error that names the file, the key, its value and what was expected."""
         return ConfigError(f"{self.where}: {key} is {reprlib.repr(self.raw.get(key))}, expected {expected}")
 
     def needed(self, key: str) -> "Fields":
+        """An object that must be there."""
         section = self.section(key)
         if section is None:
             raise ConfigError(f"{self.where} has no {key}: download it again")
         return section
 
     def section(self, key: str) -> "Fields | None":
+        """An object, None if absent."""
         value = self.raw.get(key)
         if value is not None and not isinstance(value, Mapping):
             raise self.fault(key, "an object")
         return None if value is None else Fields(value, self.where)
 
     def integer(self, key: str, default: int | None = None, least: int = 1, most: int = 2**31 - 1) -> int:
+        """A whole number within the bounds; without a default it must be there."""
         value = default if self.raw.get(key) is None else self.raw[key]
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise self.fault(key, f"a whole number from {least} to {most}")
         return value
 
     def number(self, key: str, default: float | None, *, zero: bool = False) -> float:
+        """A positive number, or 0 where `zero` allows it; without a default it must be there."""
         value = default if self.raw.get(key) is None else self.raw[key]
         if (
             not isinstance(value, int | float)
@@ -54,6 +59,7 @@ class Fields:
         return float(value)
 
     def flag(self, key: str) -> bool:
+        """True or false; false if absent."""
         value = self.raw.get(key) or False
         if not isinstance(value, bool):
             raise self.fault(key, "true or false")
