@@ -62,7 +62,7 @@ def peer(directory: Path) -> Generate:
         from mlx_vlm.generate import generate_step
         from mlx_vlm.utils import load_model as load_peer
     except ImportError:
-        sys.exit("mlx-vlm is not installed: pip install 'gemma-mlx[bench]'")
+        sys.exit("mlx-vlm is not installed: in a clone, pip install '.[bench]'")
     model = load_peer(directory)
 
     def generate(prompt: list[int], tokens: int) -> Iterator[int]:

@@ -68,7 +68,8 @@ class Context:
         return Read(hidden, start, len(self.keys) - start)
 
     def decode(self, hidden: mx.array, options: DecodeOptions) -> Generator[Token]:
-        """Generate after a `read`; what was yielded when the caller stops is what the caches hold."""
+        """Generate after a `read`. Wherever the caller stops, keys and caches hold the same: all tokens that were
+        yielded, or all but the last (see `generation.loop.decode`)."""
         with self._consistent():
             for token in decode(self.model, hidden, self.caches, options):
                 self.keys.append(token.id)
