@@ -23,13 +23,14 @@ _AGAIN = "download or copy it again"
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor's place and shape; `dtype` as safetensors spells it."""
+    """One tensor's shape and place; `dtype` as safetensors spells it, `start` is a byte of the file."""
 
     name: str
     file: Path
     dtype: str
     shape: tuple[int, ...]
     nbytes: int
+    start: int
 
 
 def read_tensors(directory: Path) -> dict[str, Tensor]:
@@ -73,7 +74,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is no safetensors file (its header is no object): {_AGAIN}")
     entries.pop("__metadata__", None)
     body = size - 8 - length
-    tensors = {name: _tensor(path, name, entry, body) for name, entry in entries.items()}
+    tensors = {name: _tensor(path, name, entry, size - body, body) for name, entry in entries.items()}
     places = sorted((*entry["data_offsets"], name) for name, entry in entries.items())
     for (_, end, name), (start, _, other) in pairwise(places):
         if start < end:
@@ -81,7 +82,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _tensor(path: Path, name: str, entry: dict[str, Any], body: int) -> Tensor:
+def _tensor(path: Path, name: str, entry: dict[str, Any], origin: int, body: int) -> Tensor:
     try:
         dtype, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
         if {type(number) for number in (*shape, start, end)} != {int} or min(shape, default=0) < 0:
@@ -93,4 +94,4 @@ def _tensor(path: Path, name: str, entry: dict[str, Any], body: int) -> Tensor:
         raise CheckpointError(f"{path} is truncated: {name} ends at byte {end}, the file holds {body}, {_AGAIN}")
     if start < 0 or end - start != expected:
         raise CheckpointError(f"{path}: {name} {shape} of {dtype} needs {expected} bytes, has {end - start}: {_AGAIN}")
-    return Tensor(name, path, dtype, shape, expected)
+    return Tensor(name, path, dtype, shape, expected, origin + start)

@@ -23,3 +23,11 @@ class InputError(GemmaError):
 
 class ContextError(GemmaError):
     """More tokens than the context, the window or the rollback slack allows."""
+
+
+class MemoryPlanError(GemmaError):
+    """More memory than the machine has, or than the person allowed."""
+
+
+class HubError(GemmaError):
+    """A download that failed, or that brought something else than was asked for."""

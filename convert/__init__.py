@@ -1,0 +1,1 @@
+"""A source checkpoint into a quantized directory: `gemma-mlx convert`."""

@@ -1,0 +1,69 @@
+"""What the commands of `gemma-mlx` have in common: faults as exit statuses, shared options, the console.
+
+A `GemmaError` is one line on stderr and status 1, Ctrl-C is status 130. Knows typer and streams: not what a command
+does.
+"""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gemma_mlx.errors import GemmaError
+from gemma_mlx.options import Settings
+
+if TYPE_CHECKING:
+    from gemma_mlx.terminal import Console
+
+
+def guarded(body: Callable[..., None]) -> Callable[..., None]:
+    """The command, its faults and interrupts as exit statuses."""
+
+    @functools.wraps(body)
+    def run(*arguments: Any, **values: Any) -> None:
+        try:
+            body(*arguments, **values)
+        except GemmaError as fault:
+            typer.echo(str(fault), err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+    return run
+
+
+def with_settings(body: Callable[..., None]) -> Callable[..., None]:
+    """The command, which takes `Settings` first, with their options after its own."""
+    shared = inspect.signature(Settings).parameters
+    _, *own = inspect.signature(body).parameters.values()
+
+    def run(**values: Any) -> None:
+        body(Settings(**{name: values.pop(name) for name in shared}), **values)
+
+    run.__name__, run.__doc__ = body.__name__, body.__doc__
+    run.__signature__ = inspect.Signature([*own, *shared.values()])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in (*own, *shared.values())}
+    return run
+
+
+def console() -> "Console":
+    """The terminal with line editing, or plain streams."""
+    from gemma_mlx.terminal import Console
+
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        import readline  # noqa: F401  # gives `input` its line editing and history
+
+        return Console(_prompted, sys.stdout, sys.stderr)
+    return Console(input, sys.stdout, sys.stderr)
+
+
+def _prompted() -> str:
+    """A line typed at a terminal. Raises EOFError, with the cursor on a new line, after Ctrl-D."""
+    try:
+        return input("> ")
+    except EOFError:
+        print()
+        raise

@@ -1,0 +1,79 @@
+"""The values of a memory plan: the machine, the model, what is wanted, and what it comes to.
+
+Bytes throughout; GB and MB in messages are 10^9 and 10^6, and "16GB" of a Mac's memory is 16 * 2^30 as Apple counts it.
+Knows no arithmetic beyond sums.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gemma_mlx.config import DrafterConfig, ModelConfig
+
+Backend = Literal["metal", "cpu"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a machine offers. `working_set`: most that the backend should use, `free`: what nothing else uses."""
+
+    name: str
+    backend: Backend
+    ram: int
+    working_set: int
+    free: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelBytes:
+    """A model as loaded: resident bytes in the activation type, whose items take `item` bytes."""
+
+    config: ModelConfig
+    weights: int
+    largest_layer: int  # of the groups that are loaded one after the other
+    item: int
+    drafter: DrafterConfig | None = None
+    drafter_weights: int = 0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person asked for; None: whatever fits."""
+
+    context: int | None = None
+    image_tokens: int | None = None
+    drafter: bool | None = None
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What a plan settles on. `piece_tokens`: longest prefill piece; `snapshots`: ways back beyond the slack."""
+
+    context: int
+    piece_tokens: int
+    snapshots: int
+    image_tokens: int
+    drafter: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """One line of the plan."""
+
+    name: str
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Knobs that fit, the bytes they take at the worst moment, and what was given up to make them fit."""
+
+    machine: Machine
+    knobs: Knobs
+    parts: tuple[Part, ...]
+    limit: int
+    largest_context: int
+    given_up: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        return sum(part.nbytes for part in self.parts)
