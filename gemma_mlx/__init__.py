@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gemma_mlx.generation.sampling import Sampler
     from gemma_mlx.inputs.attachment import open_attachment
     from gemma_mlx.inputs.message import Audio, Image, Message, Text, Video
-    from gemma_mlx.loading import Gemma, load
+    from gemma_mlx.loading import Gemma, LoadOptions, load
 
 __version__ = "0.1.0"
 
@@ -29,6 +29,7 @@ __all__ = [
     "Gemma",
     "GemmaError",
     "Image",
+    "LoadOptions",
     "Message",
     "Sampler",
     "Text",
@@ -45,6 +46,7 @@ _HOMES = {
     "Gemma": "loading",
     "GemmaError": "errors",
     "Image": "inputs.message",
+    "LoadOptions": "loading",
     "Message": "inputs.message",
     "Sampler": "generation.sampling",
     "Text": "inputs.message",

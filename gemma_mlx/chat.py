@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 
+import mlx.core as mx
+
 from gemma_mlx.context import Context, common_prefix, keys_of
-from gemma_mlx.errors import InputError
+from gemma_mlx.errors import InputError, MemoryPlanError
 from gemma_mlx.generation.events import Event, Finished, FinishReason, Timing, Token, Usage
 from gemma_mlx.generation.loop import DecodeOptions
 from gemma_mlx.generation.sampling import Sampler
@@ -18,6 +20,7 @@ from gemma_mlx.generation.text import TextStream
 from gemma_mlx.inputs.message import Message, Part, Text
 from gemma_mlx.inputs.prompt import Prompt
 from gemma_mlx.loading import Gemma, checked_context
+from gemma_mlx.memory.guard import Guard
 
 
 class Chat:
@@ -28,11 +31,17 @@ class Chat:
     ) -> None:
         self.gemma = gemma
         self.enable_thinking = enable_thinking
-        positions = gemma.context if context is None else checked_context(gemma.config, context)
-        self.context = Context(gemma.model, positions)
+        knobs = gemma.plan.knobs
+        limit = knobs.context if context is None else checked_context(gemma.config, context)
+        guard = Guard(gemma.sizes, gemma.plan, self._foreign_bytes)
+        self.context = Context(gemma.model, limit, knobs.piece_tokens, knobs.snapshots, guard.admit)
         self.history: list[Message] = [Message.of("system", system)] if system else []
         self.pending: tuple[Part, ...] = ()  # the user's open turn
         self._replying: Generator[Event] | None = None
+
+    def _foreign_bytes(self) -> int:
+        """What MLX holds beside the model and this conversation."""
+        return mx.get_active_memory() - self.gemma.weights_bytes - self.context.nbytes
 
     def add(self, part: Part, *, read: bool = True) -> None:
         """Add to the user's open turn; everything up to its last picture or recording is read now, if `read`.
@@ -140,6 +149,7 @@ class _Answer:
         self.tokens: list[int] = []
         self.received = 0  # tokens, the stop token included
         self.reason: FinishReason = "length"
+        self.notice: str | None = None
         self.first_at = self.last_at = started
 
     @property
@@ -147,7 +157,14 @@ class _Answer:
         return self.stream.text("thought").strip() or None
 
     def events(self, tokens: Iterator[Token], stop_ids: frozenset[int]) -> Iterator[Event]:
-        """Text of the tokens up to the first that stops."""
+        """Text of the tokens up to the first that stops, or as far as memory goes."""
+        try:
+            yield from self._text(tokens, stop_ids)
+        except MemoryPlanError as fault:
+            self.reason, self.notice = "memory", str(fault)
+        yield from self.stream.finish()
+
+    def _text(self, tokens: Iterator[Token], stop_ids: frozenset[int]) -> Iterator[Event]:
         for token in tokens:
             self.last_at = time.perf_counter()
             self.received += 1
@@ -161,7 +178,6 @@ class _Answer:
             if self.stream.stopped:
                 self.reason = "stop"
                 break
-        yield from self.stream.finish()
 
     def finished(self, usage: Usage) -> Finished:
         """The reply as a whole, with its timing."""
@@ -169,6 +185,7 @@ class _Answer:
         read = usage.prompt_tokens - usage.cached_tokens
         return Finished(
             reason=self.reason,
+            notice=self.notice,
             text=self.stream.text(),
             thinking=self.thinking,
             tokens=tuple(self.tokens),

@@ -15,10 +15,11 @@ from gemma_mlx.errors import ContextError
 from gemma_mlx.generation.events import Token
 from gemma_mlx.generation.loop import DecodeOptions, decode
 from gemma_mlx.inputs.prompt import Prompt, Segment
-from gemma_mlx.model.cache import Caches, Snapshot
+from gemma_mlx.model.cache import STEP, Caches, Snapshot
 from gemma_mlx.model.gemma import GemmaModel
-from gemma_mlx.stream import EmbeddingStream
+from gemma_mlx.stream import PIECE_TOKENS, EmbeddingStream
 
+Admit = Callable[[int, int], None]  # positions in all, those of the next pass; raises `MemoryPlanError`
 Key = int | tuple[str, int]  # what a position holds: a token id, or the row of a medium known by its content
 
 
@@ -31,21 +32,43 @@ class Read:
     read: int
 
 
-class Context:
-    """Caches of one conversation, at most `limit` positions long."""
+def admit_all(positions: int, piece: int) -> None:
+    """No bound on memory."""
 
-    def __init__(self, model: GemmaModel, limit: int) -> None:
+
+class Context:
+    """Caches of one conversation, at most `limit` positions long, read in pieces of at most `piece_tokens`.
+
+    `snapshots`: how many marks are kept at most. `admit` is asked before a piece is read, and while decoding before
+    the buffers grow.
+    """
+
+    def __init__(
+        self,
+        model: GemmaModel,
+        limit: int,
+        piece_tokens: int = PIECE_TOKENS,
+        snapshots: int = 1,
+        admit: Admit = admit_all,
+    ) -> None:
         self.model, self.limit = model, limit
+        self.piece_tokens, self.snapshots, self.admit = piece_tokens, snapshots, admit
         self.caches = Caches(model.config.text_config)
         self.keys: list[Key] = []
-        self._snapshot: Snapshot | None = None
+        self._marks: list[Snapshot] = []  # oldest first
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the caches and of the marks."""
+        return self.caches.nbytes + sum(mark.nbytes for mark in self._marks)
 
     def read(self, prompt: Prompt, stop: int | None = None, interrupted: Callable[[], bool] = lambda: False) -> Read:
         """Make the caches hold positions 0 … stop - 1 of `prompt` (default: all), in pieces.
 
         `interrupted` is asked between pieces; a read that it ends leaves a shorter, consistent prefix and no hidden
         state. The last position is always read anew, so that its hidden state is known. Raises `ContextError` if the
-        whole prompt is longer than the limit.
+        whole prompt is longer than the limit, `MemoryPlanError` before a piece that does not fit: what was read
+        until then is kept.
         """
         if prompt.n_tokens > self.limit:
             raise ContextError(
@@ -56,10 +79,12 @@ class Context:
         shared = max(0, min(common_prefix(self.keys, wanted), len(wanted) - 1))
         start = self._go_back(_block_start(prompt.segments, shared))
         hidden: mx.array | None = None
-        for piece in EmbeddingStream(self.model, prompt.segments, start, len(wanted)).pieces():
+        stream = EmbeddingStream(self.model, prompt.segments, start, len(wanted), self.piece_tokens)
+        for piece in stream.pieces():
             if interrupted():
                 hidden = None
                 break
+            self.admit(len(self.keys) + piece.length, piece.length)
             with self._consistent():
                 hidden = self.model(piece.embeddings, self.caches, piece.blocks)[:, -1:]
                 mx.eval(hidden, self.caches.arrays)  # one piece's scratch at a time, not the whole prompt's
@@ -69,25 +94,31 @@ class Context:
 
     def decode(self, hidden: mx.array, options: DecodeOptions) -> Generator[Token]:
         """Generate after a `read`. Wherever the caller stops, keys and caches hold the same: all tokens that were
-        yielded, or all but the last (see `generation.loop.decode`)."""
+        yielded, or all but the last (see `generation.loop.decode`). Raises `MemoryPlanError` before the caches grow
+        beyond what fits."""
         with self._consistent():
-            for token in decode(self.model, hidden, self.caches, options):
+            for count, token in enumerate(decode(self.model, hidden, self.caches, options)):
+                if count % STEP == 0:
+                    self.admit(min(len(self.keys) + STEP, self.limit), 1)
                 self.keys.append(token.id)
                 yield token
 
     def mark(self) -> None:
-        """Remember this position as the one to come back to beyond the slack; it replaces the last mark."""
-        self._snapshot = None  # freed before the next one is made
-        self._snapshot = self.caches.snapshot()
+        """Remember this position as one to come back to beyond the slack; the oldest mark makes room for it."""
+        self._marks = [each for each in self._marks if self.caches.can_restore(each) and each.offset < len(self.keys)]
+        if self.snapshots:
+            del self._marks[: len(self._marks) + 1 - self.snapshots]  # freed before the next one is made
+            self._marks.append(self.caches.snapshot())
 
     def _go_back(self, position: int) -> int:
         """Cut the caches to `position`, or to the nearest point before it that can be restored. Returns where."""
-        snapshot, done = self._snapshot, False
+        marks = [each for each in self._marks if each.offset <= position and self.caches.can_restore(each)]
+        done = False
         try:
             if len(self.keys) - position <= self.caches.trimmable:
                 self.caches.trim(len(self.keys) - position)
-            elif snapshot is not None and snapshot.offset <= position and self.caches.can_restore(snapshot):
-                self.caches.restore(snapshot)
+            elif marks:
+                self.caches.restore(marks[-1])
             else:
                 self._forget()
             done = True
@@ -98,7 +129,7 @@ class Context:
         return self.caches.offset
 
     def _forget(self) -> None:
-        self.caches, self._snapshot = Caches(self.model.config.text_config), None
+        self.caches, self._marks = Caches(self.model.config.text_config), []
 
     @contextmanager
     def _consistent(self) -> Iterator[None]:

@@ -8,13 +8,19 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlx.core as mx
 
-from gemma_mlx.memory.values import Machine
+from gemma_mlx.errors import MemoryPlanError
+from gemma_mlx.memory.sizes import GIB
+from gemma_mlx.memory.values import Machine, Plan
 
 _CPU_SHARE = 0.8  # of the memory: MLX's own default limit on a CPU
+_SMALL_RAM, _SMALL_CACHE, _CACHE = 18 * GIB, 256 * 2**20, GIB
+_WIRED_MORE = 512 * 2**20  # what is read at every step besides the weights
 _GPU_SHARE = 2 / 3  # the least that a Mac lets its GPU use, for memory that is only named (`--memory 16GB`)
 
 
@@ -31,6 +37,39 @@ def this_machine(ram: int | None = None, *, mac: bool = False) -> Machine:
         return Machine(kind, "metal" if metal else "cpu", size, int(share * size), None if ram else free_memory())
     working_set = int(info.get("max_recommended_working_set_size", _GPU_SHARE * found))
     return Machine(name, "metal", found, working_set, free_memory())
+
+
+@contextmanager
+def memory_limits(plan: Plan, weights: int, *, wire: bool = False) -> Iterator[None]:
+    """MLX's limits while a model of so many bytes of weights is in use; those from before come back at the end.
+
+    The memory limit makes MLX wait for work in flight and return freed buffers before more is taken than planned. The
+    cache limit keeps freed buffers from adding up: by default they may, up to nearly all memory. Wiring keeps
+    the weights from being paged out between turns; it is off unless asked for, because it has led to kernel panics on
+    macOS, and never covers more than the weights. Raises `MemoryPlanError` if they are too large for that.
+    """
+    if wire:
+        _check_wiring(plan.machine, weights)
+    memory = mx.set_memory_limit(plan.limit)
+    cache = mx.set_cache_limit(_SMALL_CACHE if plan.machine.ram <= _SMALL_RAM else _CACHE)
+    wired = mx.set_wired_limit(weights + _WIRED_MORE) if wire else None
+    try:
+        yield
+    finally:
+        mx.synchronize()  # limits must not change under work in flight
+        if wired is not None:
+            mx.set_wired_limit(wired)
+        mx.set_cache_limit(cache)
+        mx.set_memory_limit(memory)
+
+
+def _check_wiring(machine: Machine, weights: int) -> None:
+    most = int(min(0.85 * machine.working_set, machine.ram - 8 * GIB))
+    if weights + _WIRED_MORE > most:
+        raise MemoryPlanError(
+            f"wiring {(weights + _WIRED_MORE) / 1e9:.1f} GB would leave too little for macOS, "
+            f"{max(0, most) / 1e9:.1f} GB are safe here: leave out --wire"
+        )
 
 
 def free_memory() -> int | None:

@@ -1,35 +1,50 @@
-"""A model directory on disk into a model that answers: weights, tokenizer, template, defaults.
+"""A model directory on disk into a model that answers: weights, tokenizer, template, defaults, memory plan.
 
-Knows directories: not how tensors are packed (`weights.py`), nor conversations.
+What fits is decided from headers before a weight is read. Knows directories: not how tensors are packed
+(`weights.py`), what takes how much (`memory`), nor conversations.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from gemma_mlx.config import DrafterConfig, ModelConfig, TextConfig
+from gemma_mlx.device import this_machine
 from gemma_mlx.errors import CheckpointError, ConfigError
 from gemma_mlx.fields import Fields, read_json
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.prompt import PromptBuilder
 from gemma_mlx.inputs.template import ChatTemplate
 from gemma_mlx.inputs.tokenizer import Tokenizer, load_tokenizer
+from gemma_mlx.memory.plan import model_bytes, plan
+from gemma_mlx.memory.values import ModelBytes, Plan, Wish
 from gemma_mlx.model.drafter import Drafter
 from gemma_mlx.model.gemma import GemmaModel
+from gemma_mlx.models import DEMO, find_model
 from gemma_mlx.names import drafter_name, target_name
 from gemma_mlx.weights import Progress, Weights, activation_dtype, fill
 
-DEMO = "demo"
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How to load. `dtype`: type of activations, "auto" = float32 on a CPU and the stored type on a GPU; `context`:
+    positions that a conversation may hold, None = as many as fit; `image_tokens`: most tokens of a picture to plan
+    for; `draft`: the assistant's directory or name; `memory`: plan for so many bytes instead of what this machine has.
+    """
+
+    dtype: str = "auto"
+    context: int | None = None
+    image_tokens: int | None = None
+    draft: str | Path | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Gemma:
-    """A loaded model with what belongs to it: how it reads prompts, samples and stops."""
+    """A loaded model with what belongs to it: how it reads prompts, samples and stops, and what it may take."""
 
     path: Path
     config: ModelConfig
@@ -39,8 +54,9 @@ class Gemma:
     prompts: PromptBuilder
     sampler: Sampler
     stop_ids: frozenset[int]
-    context: int
     bits: Mapping[str, float]
+    sizes: ModelBytes
+    plan: Plan
 
     @property
     def weights_bytes(self) -> int:
@@ -49,22 +65,43 @@ class Gemma:
         return sum(array.nbytes for module in modules for array in dict(tree_flatten(module.parameters())).values())
 
 
-def load(
-    source: str | Path = DEMO,
-    *,
-    dtype: str = "auto",
-    context: int | None = None,
-    draft: str | Path | None = None,
-    progress: Progress | None = None,
-) -> Gemma:
-    """Load a model directory, or the built-in demo model for "demo".
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of a model before its weights are read."""
 
-    dtype: activation type, "auto" = float32 on a CPU and the stored type on a GPU. context: positions a conversation
-    may hold (default: the model's maximum). draft: directory of the assistant. Raises `GemmaError`s that name what is
-    missing or wrong.
+    directory: Path
+    drafter: Path | None
+    config: ModelConfig
+    options: LoadOptions
+    sizes: ModelBytes
+    plan: Plan
+
+
+def prepare(source: str | Path = DEMO, options: LoadOptions = LoadOptions()) -> Prepared:
+    """Find a model and plan its memory, from `config.json` and headers alone.
+
+    `source`: a directory, the name of a pulled model, a Hub id that was downloaded, or "demo". Raises `GemmaError`s
+    that name what is missing or wrong, `MemoryPlanError` if the model does not fit.
     """
-    directory = model_directory(source)
+    directory = find_model(source)
     config = ModelConfig.load(directory)
+    drafter = None if options.draft is None else find_model(options.draft)
+    if drafter is not None and (fault := _mismatch(DrafterConfig.load(drafter), config.text_config)):
+        raise ConfigError(f"{drafter} is the drafter of another model: {fault}")
+    if options.context is not None:
+        checked_context(config, options.context)
+    weights = Weights.read(directory, target_name, config.quantization)
+    sizes = model_bytes(directory, drafter, activation_dtype(options.dtype, weights).size)
+    wish = Wish(options.context, options.image_tokens, None if drafter else False)
+    return Prepared(directory, drafter, config, options, sizes, plan(sizes, this_machine(options.memory), wish))
+
+
+def load(
+    source: str | Path | Prepared = DEMO, options: LoadOptions = LoadOptions(), progress: Progress | None = None
+) -> Gemma:
+    """Load a model, as `prepare` finds and plans it; what is prepared already keeps its own options."""
+    known = source if isinstance(source, Prepared) else prepare(source, options)
+    directory, config = known.directory, known.config
     tokenizer = load_tokenizer(directory)
     rows = config.text_config.vocab_size
     if tokenizer.vocab_size > rows:
@@ -75,29 +112,22 @@ def load(
     generation = _generation_config(directory)
     sampler = Sampler.from_generation_config(generation)
     stop_ids = frozenset(config.eos_token_id) | frozenset(generation.ids("eos_token_id"))
-    positions = checked_context(config, context)
-    drafter = None if draft is None else load_drafter(model_directory(draft), dtype=dtype, target=config)
+    dtype, drafter = known.options.dtype, None
+    if known.drafter is not None and known.plan.knobs.drafter:
+        drafter = load_drafter(known.drafter, dtype=dtype, target=config)
     model = load_model(directory, dtype=dtype, progress=progress)
     bits = Weights.read(directory, target_name, config.quantization).bits()
-    return Gemma(directory, config, model, drafter, tokenizer, prompts, sampler, stop_ids, positions, bits)
+    return Gemma(
+        directory, config, model, drafter, tokenizer, prompts, sampler, stop_ids, bits, known.sizes, known.plan
+    )
 
 
-def checked_context(config: ModelConfig, wanted: int | None) -> int:
-    """Positions that a conversation may hold: `wanted`, or all. Raises `ConfigError` if the model holds fewer."""
+def checked_context(config: ModelConfig, wanted: int) -> int:
+    """Positions that a conversation may hold. Raises `ConfigError` if the model holds fewer."""
     longest = config.text_config.max_position_embeddings
-    if wanted is not None and not 0 < wanted <= longest:
+    if not 0 < wanted <= longest:
         raise ConfigError(f"context is {wanted}, the model holds 1 to {longest} positions: choose a --context of those")
-    return longest if wanted is None else wanted
-
-
-def model_directory(source: str | Path) -> Path:
-    """The directory that a user means. Raises `ConfigError` if there is none."""
-    if source == DEMO:
-        return Path(str(files("gemma_mlx") / "assets" / "demo"))
-    directory = os.path.expanduser(source)
-    if not os.path.isdir(directory):
-        raise ConfigError(f"{source} is no directory: give the directory of a Gemma 4 12B model, or `demo`")
-    return Path(directory)
+    return wanted
 
 
 def _generation_config(directory: Path) -> Fields:

@@ -7,7 +7,8 @@ import dataclasses
 import math
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -19,16 +20,12 @@ if TYPE_CHECKING:
     from gemma_mlx.generation.events import Event
     from gemma_mlx.generation.sampling import Sampler
     from gemma_mlx.inputs.message import Part
-    from gemma_mlx.loading import Gemma
+    from gemma_mlx.loading import Gemma, Prepared
     from gemma_mlx.terminal import Console
 
 MODEL_VARIABLE = "GEMMA_MLX_MODEL"
-DEMO = "demo"
 STDIN = "standard input"
-DEMO_NOTICE = (
-    "this is the built-in demo model, a toy of a few MB; for Gemma 4 12B give its directory "
-    f"with --model DIR or {MODEL_VARIABLE}"
-)
+DEMO_NOTICE = "this is the built-in demo model, a toy of a few MB"
 
 
 def _above_zero(value: float | None) -> float | None:
@@ -38,25 +35,52 @@ def _above_zero(value: float | None) -> float | None:
     return value
 
 
+def _positions(value: str | None) -> str | None:
+    """A whole number above zero, or auto."""
+    if value not in (None, "auto") and not (value.isascii() and value.isdecimal() and int(value)):
+        raise typer.BadParameter("expected auto or a whole number above 0")
+    return value
+
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar=MODEL_VARIABLE,
+        metavar="NAME|DIR",
+        help="A pulled model, a directory or a Hub id; without: the pulled 12B, or the demo.",
+        show_default=False,
+    ),
+]
+DtypeOption = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    typer.Option(help="Type of activations; auto: float32 on a CPU, as stored on a GPU."),
+]
+ContextOption = Annotated[
+    str,
+    typer.Option(metavar="N|auto", callback=_positions, help="Tokens that a conversation may hold; auto: what fits."),
+]
+ImageTokensOption = Annotated[
+    Literal["auto", "70", "140", "280", "560", "1120"],
+    typer.Option(help="Most tokens that a picture may take; auto: 280, less if memory is short."),
+]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Plan for so much memory (16GB) instead of this machine's.", show_default=False),
+]
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The options that every command shares, as typed. None: what the model's own files say."""
+    """The options that `ask` and `chat` share, as typed. None: what the model's own files say."""
 
-    model: Annotated[str, typer.Option(envvar=MODEL_VARIABLE, metavar="DIR|demo", help="Directory of the model.")] = (
-        DEMO
-    )
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option(help="Type of activations; auto: float32 on a CPU, as stored on a GPU."),
-    ] = "auto"
-    context: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Tokens that a conversation may hold.", show_default=False)
-    ] = None
+    model: ModelOption = None
+    dtype: DtypeOption = "auto"
+    context: ContextOption = "auto"
+    memory: MemoryOption = None
+    wire: Annotated[bool, typer.Option("--wire", help="Pin the weights in memory while the program runs.")] = False
     system: Annotated[str | None, typer.Option(help="Instruction that precedes the conversation.")] = None
     think: Annotated[bool, typer.Option("--think/--no-think", help="Let the model think before it answers.")] = False
-    image_tokens: Annotated[
-        Literal["70", "140", "280", "560", "1120"], typer.Option(help="Most tokens that a picture may take.")
-    ] = "280"
+    image_tokens: ImageTokensOption = "auto"
     fps: Annotated[
         float | None,
         typer.Option(
@@ -91,15 +115,36 @@ class Settings:
         given = {name: getattr(self, name) for name in ("temperature", "top_p", "top_k", "min_p", "seed")}
         return dataclasses.replace(default, **{name: value for name, value in given.items() if value is not None})
 
-    def load(self, console: "Console") -> "Gemma":
-        """The model, with a note on stderr if it is the demo."""
-        from gemma_mlx.loading import load
-        from gemma_mlx.terminal import loading_bar
+    def prepare(self) -> "Prepared":
+        """The model that is meant and its memory plan; no weight is read yet."""
+        from gemma_mlx.loading import LoadOptions, prepare
+        from gemma_mlx.memory.sizes import parse_size
+        from gemma_mlx.models import DEMO, default_model
 
-        gemma = load(self.model, dtype=self.dtype, context=self.context, progress=loading_bar(console))
-        if self.model == DEMO:
-            console.say(DEMO_NOTICE)
-        return gemma
+        options = LoadOptions(
+            dtype=self.dtype,
+            context=None if self.context == "auto" else int(self.context),
+            image_tokens=None if self.image_tokens == "auto" else int(self.image_tokens),
+            memory=None if self.memory is None else parse_size(self.memory),
+        )
+        return prepare(self.model or default_model() or DEMO, options)
+
+    @contextmanager
+    def loaded(self, prepared: "Prepared", console: "Console") -> Iterator["Gemma"]:
+        """The model, within its memory limits; a note on stderr if it is the demo or if memory is short."""
+        from gemma_mlx.device import memory_limits
+        from gemma_mlx.loading import load
+        from gemma_mlx.models import DEMO, find_model
+        from gemma_mlx.progress import byte_bar
+
+        if prepared.directory == find_model(DEMO) and self.model in (None, DEMO):
+            console.say(demo_notice())
+        for line in (*prepared.plan.given_up, *prepared.plan.warnings):
+            console.say(line)
+        with memory_limits(prepared.plan, prepared.sizes.weights, wire=self.wire):
+            with byte_bar("loading", console.err) as progress:
+                gemma = load(prepared, progress=progress)
+            yield gemma
 
     def chat(self, gemma: "Gemma") -> "Chat":
         from gemma_mlx.chat import Chat
@@ -111,16 +156,34 @@ class Settings:
         sampler = self.sampler(chat.gemma.sampler)
         return chat.reply(text, sampler, max_tokens=self.max_tokens, stop=self.stop or ())
 
-    def attachment(self, file: str) -> "Part":
-        """A picture, recording or video from a file, or from standard input for "-"."""
+    def attachment(self, file: str, prepared: "Prepared") -> "Part":
+        """A picture, recording or video from a file, or from standard input for "-", as large as the plan allows."""
         from gemma_mlx.inputs.attachment import open_attachment
 
         if not file:
             raise InputError("an attachment has no name: give a file")
         return open_attachment(
             sys.stdin.buffer.read() if file == "-" else os.path.expanduser(file),
-            max_soft_tokens=int(self.image_tokens),
+            max_soft_tokens=prepared.plan.knobs.image_tokens,
             fps=self.fps,
             max_frames=self.max_frames,
             name=STDIN if file == "-" else None,
         )
+
+
+def demo_notice() -> str:
+    """What the demo is, and whether this machine could do better."""
+    from gemma_mlx.device import this_machine
+    from gemma_mlx.errors import MemoryPlanError
+    from gemma_mlx.memory.plan import plan
+    from gemma_mlx.memory.published import published_bytes
+    from gemma_mlx.memory.values import Wish
+
+    machine = this_machine()
+    sizes = published_bytes("4bit", 2 if machine.backend == "metal" else 4)
+    try:
+        plan(sizes, machine, Wish())
+        verdict = "which fits this machine"
+    except MemoryPlanError:
+        verdict = "which this machine is too small for"
+    return f"{DEMO_NOTICE}; `gemma-mlx pull` fetches Gemma 4 12B, {verdict}"

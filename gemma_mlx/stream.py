@@ -49,22 +49,29 @@ class Piece:
         return self.embeddings.shape[1]
 
 
-def piece_tokens(offset: int) -> int:
-    """Longest piece to read at a position; an image longer than that is a piece of its own."""
-    return PIECE_TOKENS if offset < LONG_CONTEXT else min(LONG_PIECE_TOKENS, max(1, MAX_SCORES // offset))
+def piece_tokens(offset: int, most: int = PIECE_TOKENS) -> int:
+    """Longest piece to read at a position, `most` at the beginning; a longer image is a piece of its own."""
+    return most if offset < LONG_CONTEXT else min(most, LONG_PIECE_TOKENS, max(1, MAX_SCORES // offset))
 
 
 class EmbeddingStream:
     """Positions start … stop - 1 of a prompt as embeddings. `start` and `stop` never lie inside an image."""
 
-    def __init__(self, model: GemmaModel, segments: Sequence[Segment], start: int = 0, stop: int | None = None) -> None:
+    def __init__(
+        self,
+        model: GemmaModel,
+        segments: Sequence[Segment],
+        start: int = 0,
+        stop: int | None = None,
+        most: int = PIECE_TOKENS,
+    ) -> None:
         self.model = model
-        self.start = start
+        self.start, self.most = start, most
         self.spans = cut(segments, start, stop)
 
     def pieces(self, max_tokens: int | None = None) -> Iterator[Piece]:
-        """The stream in pieces of at most `max_tokens` (default: `piece_tokens` of the position)."""
-        for spans in pack(self.spans, self.start, max_tokens):
+        """The stream in pieces of at most `max_tokens` (default: `piece_tokens` of the position and of `most`)."""
+        for spans in pack(self.spans, self.start, max_tokens, self.most):
             embeddings = [self._embed(span) for span in spans]
             blocks, at = [], 0
             for span in spans:
@@ -98,13 +105,15 @@ def cut(segments: Sequence[Segment], start: int = 0, stop: int | None = None) ->
     return spans
 
 
-def pack(spans: Sequence[Span], offset: int, max_tokens: int | None = None) -> Iterator[list[Span]]:
+def pack(
+    spans: Sequence[Span], offset: int, max_tokens: int | None = None, most: int = PIECE_TOKENS
+) -> Iterator[list[Span]]:
     """Fill pieces of at most `max_tokens` with spans, cutting all but images; an image that is longer goes alone."""
     piece: list[Span] = []
     used = 0
     for span in spans:
         while span.length:
-            room = (max_tokens or piece_tokens(offset)) - used
+            room = (max_tokens or piece_tokens(offset, most)) - used
             take = span.length if span.atomic else min(span.length, room)
             if piece and (room <= 0 or take > room):
                 yield piece

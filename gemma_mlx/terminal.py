@@ -45,21 +45,6 @@ class Console:
         print(line, file=self.err, flush=True)
 
 
-def loading_bar(console: Console) -> Callable[[int, int], None] | None:
-    """Shows how much of the weights is loaded, on a terminal only. Called with bytes resident and bytes in all."""
-    if not console.err.isatty():
-        return None
-
-    def progress(done: int, total: int) -> None:
-        if total < 100_000_000:
-            return  # there before it could be read
-        text = f"\rloading {done / 1e9:.1f} of {total / 1e9:.1f} GB"
-        console.err.write(text if done < total else "\r" + " " * len(text) + "\r")
-        console.err.flush()
-
-    return progress
-
-
 def show(events: Iterator[Event], console: Console) -> Finished | None:
     """Print a reply as it comes, thoughts apart from the answer; return how it ended, None if it never did.
 
@@ -86,6 +71,8 @@ def show(events: Iterator[Event], console: Console) -> Finished | None:
         for channel, stream in streams.items():
             if column[channel]:
                 print(file=stream, flush=True)
+    if finished is not None and finished.notice:
+        console.say(f"[stopped: {finished.notice}]")
     if finished is not None and finished.reason == "length":
         tokens = _count(len(finished.tokens), "token")
         console.say(f"[cut off after {tokens}: raise --max-tokens, or --context if the conversation is long]")

@@ -38,8 +38,15 @@ class Weights:
     @classmethod
     def read(cls, directory: Path, rename: Rename, quantization: QuantizationConfig | None) -> "Weights":
         """Headers only. Raises `CheckpointError` for damaged files or two tensors of one name."""
+        return cls.of(directory, read_tensors(directory), rename, quantization)
+
+    @classmethod
+    def of(
+        cls, directory: Path, published: Mapping[str, Tensor], rename: Rename, quantization: QuantizationConfig | None
+    ) -> "Weights":
+        """The tensors of a directory that is named only. Raises `CheckpointError` for two tensors of one name."""
         tensors: dict[str, Tensor] = {}
-        for tensor in read_tensors(directory).values():
+        for tensor in published.values():
             name = rename(tensor.name)
             if name in tensors:
                 raise CheckpointError(f"{directory}: {tensor.name} and {tensors[name].name} are the same tensor")
@@ -119,9 +126,7 @@ def activation_dtype(name: str, weights: Weights) -> mx.Dtype:
 
 def fill(model: nn.Module, weights: Weights, dtype: mx.Dtype, progress: Progress | None) -> None:
     """Put the weights into `model`, floating-point ones as `dtype`, and make them resident layer by layer."""
-    _quantize_like(model, weights)
-    wanted = dict(tree_flatten(model.parameters()))
-    _check(wanted, weights)
+    wanted = fit(model, weights)
     loaded = {file: _lazy(file) for file in {tensor.file for tensor in weights.tensors.values()}}
     total, done = weights.nbytes, 0
     for names in _layer_by_layer(list(wanted)):
@@ -132,10 +137,21 @@ def fill(model: nn.Module, weights: Weights, dtype: mx.Dtype, progress: Progress
         ]
         model.load_weights(arrays, strict=False)
         mx.eval([array for _, array in arrays])
+        mx.clear_cache()  # what the casts were made from: never more than one layer of it
         done += sum(tensor.nbytes for tensor in tensors)
         if progress is not None:
             progress(done, total)
-    mx.clear_cache()  # what the casts were made from
+
+
+def fit(model: nn.Module, weights: Weights) -> dict[str, mx.array]:
+    """The model's parameters by name, its modules packed as the weights are; none is read.
+
+    Raises `CheckpointError` that names what is missing, what is too many, or the first wrong shape or type.
+    """
+    _quantize_like(model, weights)
+    wanted = dict(tree_flatten(model.parameters()))
+    _check(wanted, weights)
+    return wanted
 
 
 def _lazy(file: Path) -> dict[str, mx.array]:

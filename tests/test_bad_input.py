@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gemma_mlx.loading import model_directory
+from gemma_mlx.models import find_model
 from gemma_mlx.options import MODEL_VARIABLE
 from tests.command import Run, gemma_mlx, hum, png, write_video, write_wav
 
-DEMO_DIRECTORY = model_directory("demo")
+DEMO_DIRECTORY = find_model("demo")
 
 
 @pytest.fixture(autouse=True)

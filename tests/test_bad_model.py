@@ -10,7 +10,7 @@ import pytest
 
 from gemma_mlx.errors import ConfigError
 from gemma_mlx.fields import read_json
-from gemma_mlx.loading import model_directory
+from gemma_mlx.models import find_model
 from tests.command import Run, gemma_mlx
 
 WEIGHTS = "model.safetensors"
@@ -19,7 +19,7 @@ WEIGHTS = "model.safetensors"
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A copy of the demo model, to be damaged."""
-    return Path(shutil.copytree(model_directory("demo"), tmp_path / "model"))
+    return Path(shutil.copytree(find_model("demo"), tmp_path / "model"))
 
 
 def ask(*arguments: str | Path) -> Run:
@@ -165,5 +165,5 @@ def test_a_locked_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_drafter_is_not_the_model() -> None:
-    drafter = model_directory("demo").parent / "demo-assistant"
+    drafter = find_model("demo").parent / "demo-assistant"
     assert ask("--model", drafter).fault.endswith("give the 12B's own directory")

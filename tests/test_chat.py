@@ -20,7 +20,7 @@ from gemma_mlx.generation.events import Event, Finished, TextDelta
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.message import Audio, Image, Message, Part, Text, Video
 from gemma_mlx.inputs.prompt import Prompt
-from gemma_mlx.loading import Gemma, load
+from gemma_mlx.loading import Gemma, LoadOptions, load
 from gemma_mlx.model.gemma import GemmaModel
 from tests.states import cold, failing, same_caches
 
@@ -41,7 +41,7 @@ def _random_weights(gemma: Gemma) -> GemmaModel:
 
 @pytest.fixture(scope="module")
 def demo() -> Gemma:
-    return load("demo", dtype="float32")
+    return load("demo", LoadOptions(dtype="float32"))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from gemma_mlx.errors import ContextError, InputError
 from gemma_mlx.generation.events import Channel, Event, Finished, TextDelta
 from gemma_mlx.inputs.message import Audio, Image, Video
-from gemma_mlx.terminal import BREAK_HINT, HELP, WAY_OUT, Console, Repl, describe, loading_bar, show
+from gemma_mlx.terminal import BREAK_HINT, HELP, WAY_OUT, Console, Repl, describe, show
 
 
 @dataclass
@@ -249,16 +249,3 @@ def test_a_video_with_fewer_frames_than_asked_says_so() -> None:
     for rate, count in ((1, 60), (2, 60), (0.999, 3), (1, 1)):
         assert "second" not in video(rate, count)
     assert "second" not in describe(Video("a.mp4", (np.zeros((48, 48, 3), np.uint8),) * 2, (0.0, 9.0)))
-
-
-def test_the_loading_bar_is_for_terminals_only() -> None:
-    assert loading_bar(Console(input, io.StringIO(), io.StringIO())) is None
-    err = Terminal()
-    progress = loading_bar(Console(input, io.StringIO(), err))
-    assert progress is not None
-    progress(1_500_000, 2_000_000)
-    assert err.getvalue() == ""
-    progress(1_500_000_000, 6_700_000_000)
-    assert err.getvalue() == "\rloading 1.5 of 6.7 GB"
-    progress(6_700_000_000, 6_700_000_000)
-    assert err.getvalue().endswith(" \r")

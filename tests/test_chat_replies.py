@@ -11,14 +11,14 @@ from gemma_mlx.generation.events import Finished, Token, Usage
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.generation.text import TextStream
 from gemma_mlx.inputs.message import Audio, Image
-from gemma_mlx.loading import Gemma, load
+from gemma_mlx.loading import Gemma, LoadOptions, load
 
 GREEDY = Sampler(temperature=0)
 
 
 @pytest.fixture(scope="module")
 def demo() -> Gemma:
-    return load("demo", dtype="float32")
+    return load("demo", LoadOptions(dtype="float32"))
 
 
 def _text(chat: Chat, question: str) -> str:

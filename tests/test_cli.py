@@ -11,11 +11,11 @@ from gemma_mlx.chat import Chat
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.message import Part
 from gemma_mlx.inputs.tokenizer import load_tokenizer
-from gemma_mlx.loading import model_directory
-from gemma_mlx.options import DEMO_NOTICE, MODEL_VARIABLE, Settings
+from gemma_mlx.models import find_model
+from gemma_mlx.options import MODEL_VARIABLE, Settings, demo_notice
 from tests.command import gemma_mlx, hum, png, write_video, write_wav
 
-DEMO_DIRECTORY = model_directory("demo")
+DEMO_DIRECTORY = find_model("demo")
 GREEDY = ("--temperature", "0")
 OUT_OF_RANGE = (
     ("--top-p", "0"),
@@ -49,7 +49,7 @@ def test_the_answer_alone_is_on_stdout() -> None:
     run = gemma_mlx("ask", "hello", *GREEDY)
     assert run.code == 0
     assert run.out == ask_json("hello", *GREEDY)["text"] + "\n"
-    assert run.err == DEMO_NOTICE + "\n"
+    assert run.err == demo_notice() + "\n"
 
 
 def test_a_directory_is_no_demo(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from gemma_mlx.loading import model_directory
+from gemma_mlx.models import find_model
 from gemma_mlx.options import DEMO_NOTICE, MODEL_VARIABLE
 from gemma_mlx.terminal import BREAK_HINT, WAY_OUT
 from tests.command import gemma_mlx, png
 
-DEMO_DIRECTORY = model_directory("demo")
+DEMO_DIRECTORY = find_model("demo")
 GREEDY = ("--temperature", "0")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import gemma_mlx as package
-from gemma_mlx.cli import _prompted
+from gemma_mlx.commands.shared import _prompted
 from gemma_mlx.options import MODEL_VARIABLE
 from tests.command import gemma_mlx
 

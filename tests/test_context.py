@@ -7,13 +7,13 @@ from itertools import islice
 import mlx.core as mx
 import pytest
 
-from gemma_mlx import stream
 from gemma_mlx.context import Context, Key, Read, keys_of
 from gemma_mlx.errors import ContextError
 from gemma_mlx.generation.loop import DecodeOptions
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.prompt import Prompt, Segment
 from gemma_mlx.model.cache import SLACK
+from gemma_mlx.stream import EmbeddingStream
 from tests import tiny
 from tests.states import equals_cold, failing, read_equals_cold, read_ids
 
@@ -24,18 +24,13 @@ LIMIT = 2000
 OPTIONS = DecodeOptions(Sampler(temperature=0), 12)
 
 
-@pytest.fixture(autouse=True)
-def _short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "PIECE_TOKENS", PIECE)
-
-
 def _text(length: int, seed: int = 0) -> Segment:
     rng = random.Random(seed)
     return tiny.text([rng.randrange(100) for _ in range(length)])
 
 
 def _context(*segments: Segment) -> Context:
-    context = Context(MODEL, LIMIT)
+    context = Context(MODEL, LIMIT, PIECE)
     if segments:
         context.read(Prompt(segments))
     return context
@@ -168,7 +163,7 @@ def test_one_pixel_or_sample_makes_another_medium() -> None:
 @pytest.mark.parametrize("pieces", range(8))
 def test_an_interrupted_read_leaves_a_prefix_and_goes_on_there(pieces: int) -> None:
     context = _context()
-    sizes = [piece.length for piece in stream.EmbeddingStream(MODEL, MIXED).pieces()]
+    sizes = [piece.length for piece in EmbeddingStream(MODEL, MIXED, most=PIECE).pieces()]
     read = context.read(Prompt(MIXED), interrupted=_after(pieces))
     assert read.hidden is None
     assert (read.cached, read.read) == (0, sum(sizes[:pieces]))
@@ -177,13 +172,13 @@ def test_an_interrupted_read_leaves_a_prefix_and_goes_on_there(pieces: int) -> N
 
 
 def test_asked_before_every_piece_and_not_after() -> None:
-    count = len(list(stream.EmbeddingStream(MODEL, MIXED).pieces()))
+    count = len(list(EmbeddingStream(MODEL, MIXED, most=PIECE).pieces()))
     assert _context().read(Prompt(MIXED), interrupted=_after(count)).hidden is not None
     assert _context().read(Prompt(MIXED), interrupted=_after(count - 1)).hidden is None
 
 
 def test_the_limit_is_the_last_length_that_is_read() -> None:
-    context = Context(MODEL, 20)
+    context = Context(MODEL, 20, PIECE)
     context.read(Prompt((_text(20),)))
     caches = context.caches
     with pytest.raises(ContextError, match="the prompt is 21 tokens long, the context holds 20"):
@@ -249,7 +244,7 @@ def test_going_back_takes_what_the_caches_hold_and_no_more() -> None:
 @pytest.mark.parametrize("call", [0, 3])
 def test_an_exception_inside_a_piece_takes_the_piece_back(layer: int, call: int) -> None:
     context = _context(_text(20), tiny.sound(3))
-    sizes = [piece.length for piece in stream.EmbeddingStream(MODEL, MIXED, 20).pieces()]
+    sizes = [piece.length for piece in EmbeddingStream(MODEL, MIXED, 20, most=PIECE).pieces()]
     with failing(MODEL, layer, call, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
         context.read(Prompt(MIXED))
     equals_cold(context, MIXED, 20 + sum(sizes[:call]))

@@ -88,7 +88,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "__main__": ({"cli"}, set()),
     "__init__": ({"errors", "inputs", "generation", "loading", "chat"}, set()),
     "benchmarks": (
-        {"errors", "config", "names", "model", "inputs", "stream", "generation", "context", "loading", "chat"},
+        {"errors", "config", "names", "checkpoint", "memory", "device", "model", "inputs", "stream", "generation"}
+        | {"context", "loading", "chat", "convert"},
         {"mlx", "numpy", "mlx_vlm"},
     ),
 }

@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 
 from gemma_mlx.errors import CheckpointError, ConfigError, GemmaError
-from gemma_mlx.loading import load, model_directory
+from gemma_mlx.loading import LoadOptions, load, prepare
+from gemma_mlx.models import find_model
 
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(model_directory("demo"), tmp_path / "demo"))
+    return Path(shutil.copytree(find_model("demo"), tmp_path / "demo"))
 
 
 @pytest.fixture
 def drafter(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(model_directory("demo").with_name("demo-assistant"), tmp_path / "drafter"))
+    return Path(shutil.copytree(find_model("demo").with_name("demo-assistant"), tmp_path / "drafter"))
 
 
 def _changed(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -29,8 +30,8 @@ def _changed(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def test_the_demo_and_its_drafter(demo: Path, drafter: Path) -> None:
-    gemma = load(demo, draft=drafter, context=77)
-    assert gemma.context == 77
+    gemma = load(demo, LoadOptions(draft=drafter, context=77))
+    assert gemma.plan.knobs.context == 77
     assert gemma.bits == {"language": 16, "vision": 16, "audio": 16}
     assert gemma.drafter is not None
     assert gemma.weights_bytes > load(demo).weights_bytes
@@ -40,11 +41,10 @@ def test_the_demo_and_its_drafter(demo: Path, drafter: Path) -> None:
 @pytest.mark.parametrize("context", [-1, 0, 10**9])
 def test_a_context_that_the_model_does_not_hold(demo: Path, context: int) -> None:
     with pytest.raises(ConfigError, match=f"context is {context}, the model holds 1 to"):
-        load(demo, context=context)
+        load(demo, LoadOptions(context=context))
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model(demo: Path) -> None:
-    (demo / "model.safetensors").unlink()  # not needed to tell
     _changed(demo / "config.json", lambda raw: raw["text_config"].update(vocab_size=1500))
     with pytest.raises(CheckpointError, match="the tokenizer has 1536 tokens, the model 1500"):
         load(demo)
@@ -80,7 +80,7 @@ def test_the_drafter_of_another_model(
 ) -> None:
     _changed(drafter / "config.json", change)
     with pytest.raises(ConfigError, match=words):
-        load(demo, draft=drafter)
+        load(demo, LoadOptions(draft=drafter))
 
 
 @pytest.mark.parametrize("source", ["no/such/place", "~nosuchuser/model", "a" * 5000, ""])

@@ -44,23 +44,24 @@ def ask(
     from gemma_mlx.terminal import collect, describe, result, show
 
     text = _question(prompt, attach or [])
-    parts = [settings.attachment(file) for file in attach or []]
+    prepared = settings.prepare()
+    parts = [settings.attachment(file, prepared) for file in attach or []]
     console = shared.console()
     for part in parts:
         console.say(describe(part, settings.fps))
     started = time.perf_counter()
-    gemma = settings.load(console)
-    load_s = time.perf_counter() - started
-    chat = settings.chat(gemma)
-    for part in _in_reading_order(text, parts):
-        chat.add(part, read=False)  # with the question, so that the timing is of all
-    with closing(settings.reply(chat)) as events:
-        if as_json:
-            answer = result(collect(events), load_s, _surroundings(gemma, chat))
-            every_character = codecs.lookup(sys.stdout.encoding).name == "utf-8"
-            print(json.dumps(answer, ensure_ascii=not every_character), flush=True)
-        else:
-            show(events, console)
+    with settings.loaded(prepared, console) as gemma:
+        load_s = time.perf_counter() - started
+        chat = settings.chat(gemma)
+        for part in _in_reading_order(text, parts):
+            chat.add(part, read=False)  # with the question, so that the timing is of all
+        with closing(settings.reply(chat)) as events:
+            if as_json:
+                answer = result(collect(events), load_s, _surroundings(gemma, chat))
+                every_character = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+                print(json.dumps(answer, ensure_ascii=not every_character), flush=True)
+            else:
+                show(events, console)
 
 
 def _question(prompt: str | None, files: list[str]) -> str:
@@ -95,6 +96,6 @@ def _surroundings(gemma: "Gemma", chat: "Chat") -> dict[str, Any]:
         "weights_bytes": gemma.weights_bytes,
         "kv_bytes": chat.context.caches.nbytes,
         "peak_bytes": mx.get_peak_memory(),
-        "limit_bytes": mx.get_memory_limit(),
+        "limit_bytes": gemma.plan.limit,
     }
     return {"memory": memory, "model": {"path": str(gemma.path), "bits": dict(gemma.bits)}}

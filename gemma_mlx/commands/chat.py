@@ -9,7 +9,7 @@ from gemma_mlx.options import Settings
 
 if TYPE_CHECKING:
     from gemma_mlx.generation.events import Event
-    from gemma_mlx.loading import Gemma
+    from gemma_mlx.loading import Gemma, Prepared
 
 EXAMPLES = """Examples:
 
@@ -23,8 +23,8 @@ In the chat: /attach FILE, /drop, /new, /help, /quit. Ctrl-C stops the answer, n
 class _Talk:
     """The conversation of `chat`, under the options of its command line."""
 
-    def __init__(self, settings: Settings, gemma: "Gemma") -> None:
-        self.settings, self.gemma = settings, gemma
+    def __init__(self, settings: Settings, prepared: "Prepared", gemma: "Gemma") -> None:
+        self.settings, self.prepared, self.gemma = settings, prepared, gemma
         self.new()
 
     def answer(self, text: str) -> Generator["Event", None, None]:
@@ -33,7 +33,7 @@ class _Talk:
     def attach(self, file: str) -> str:
         from gemma_mlx.terminal import describe
 
-        part = self.settings.attachment(file)
+        part = self.settings.attachment(file, self.prepared)
         self.chat.add(part)
         return describe(part, self.settings.fps)
 
@@ -50,8 +50,9 @@ def chat(settings: Settings) -> None:
     from gemma_mlx.terminal import GREETING, Repl
 
     console = shared.console()
-    talk = _Talk(settings, settings.load(console))
-    if sys.stdin.isatty():
-        console.say(GREETING)
-    if not Repl(talk, console).run():
-        raise KeyboardInterrupt
+    prepared = settings.prepare()
+    with settings.loaded(prepared, console) as gemma:
+        if sys.stdin.isatty():
+            console.say(GREETING)
+        if not Repl(_Talk(settings, prepared, gemma), console).run():
+            raise KeyboardInterrupt

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Channel = Literal["answer", "thought"]
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "memory"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Timing:
 
 @dataclass(frozen=True)
 class Finished:
-    """The end of a reply. `tokens`: generated ids without the stop token; `thinking` None without a thought."""
+    """The end of a reply. `tokens`: generated ids without the stop token; `thinking` None without a thought; `notice`:
+    what keeps the reply from going on, if it ended for want of memory."""
 
     reason: FinishReason
     text: str
@@ -54,6 +55,7 @@ class Finished:
     tokens: tuple[int, ...] = ()
     usage: Usage = field(default_factory=Usage)
     timing: Timing = field(default_factory=Timing)
+    notice: str | None = None
 
 
 Event = TextDelta | Finished
