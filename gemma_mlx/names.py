@@ -30,3 +30,8 @@ def target_name(published: str) -> str | None:
 def drafter_name(published: str) -> str | None:
     """Our name of a tensor of the assistant: the published one."""
     return None if _DERIVED.search(published) else published
+
+
+def mlx_target_name(ours: str) -> str:
+    """The name of a tensor or module of the target in MLX checkpoints, so that mlx-vlm finds it too."""
+    return re.sub(r"^language_model\.", "language_model.model.", ours)

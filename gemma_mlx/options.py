@@ -127,7 +127,8 @@ class Settings:
             image_tokens=None if self.image_tokens == "auto" else int(self.image_tokens),
             memory=None if self.memory is None else parse_size(self.memory),
         )
-        return prepare(self.model or default_model() or DEMO, options)
+        source = default_model() or DEMO if self.model is None else self.model
+        return prepare(source, options)
 
     @contextmanager
     def loaded(self, prepared: "Prepared", console: "Console") -> Iterator["Gemma"]:

@@ -203,3 +203,46 @@ def test_an_index_that_is_not_json(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text("{")
     with pytest.raises(GemmaError, match=r"^[^\n]*model\.safetensors\.index\.json cannot be read as JSON[^\n]*$"):
         read_tensors(tmp_path)
+
+
+def leave_out(directory: Path, unused: Any, weight_map: Any = None) -> Path:
+    """Two shards that both hold `a`, the first's being left out."""
+    write(directory / "1.safetensors", {"a": A})
+    write(directory / "2.safetensors", {"a": A, "b": B})
+    weight_map = {"a": "2.safetensors", "b": "2.safetensors"} if weight_map is None else weight_map
+    index = {"weight_map": weight_map, "unused": unused}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+    return directory
+
+
+def test_tensors_that_an_index_leaves_out(tmp_path: Path) -> None:
+    for unused in ({"1.safetensors": ["a"]}, {}):  # of a file that nothing uses, nothing needs to be left out
+        assert read_tensors(leave_out(tmp_path, unused)) == read_header(tmp_path / "2.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("unused", "words"),
+    [
+        ({"1.safetensors": []}, "2.safetensors repeats a of another shard"),
+        ({"1.safetensors": ["a", "c"]}, "leaves out c, which is not in 1.safetensors"),
+        ({"1.safetensors": ["a", "b"]}, "leaves out b, which is not in 1.safetensors"),
+        ({"2.safetensors": ["a"]}, "both uses and leaves out a of 2.safetensors"),
+        ({"1.safetensors": ["a"], "2.safetensors": ["b"]}, "both uses and leaves out b of 2.safetensors"),
+        ({"3.safetensors": ["a"]}, "3.safetensors does not exist"),
+        ({"1.safetensors": ["a", "a"]}, "unused must be lists of tensor names by file"),
+        ({"1.safetensors": "a"}, "unused must be lists of tensor names by file"),
+        ({"1.safetensors": [1]}, "unused must be lists of tensor names by file"),
+        (["a"], "unused must be lists of tensor names by file"),
+        (None, "unused must be lists of tensor names by file"),
+    ],
+)
+def test_leaving_out_is_strict(tmp_path: Path, unused: Any, words: str) -> None:
+    assert words in fault(read_tensors, leave_out(tmp_path, unused))
+
+
+def test_what_is_left_out_twice_over_is_missed(tmp_path: Path) -> None:
+    both = {"1.safetensors": ["a"], "2.safetensors": ["a"]}
+    directory = leave_out(tmp_path, both, {"a": "3.safetensors", "b": "2.safetensors"})
+    assert "3.safetensors does not exist" in fault(read_tensors, directory)
+    write(tmp_path / "3.safetensors", {})
+    assert "names a, which is in no shard" in fault(read_tensors, directory)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gemma_mlx.models import find_model
-from gemma_mlx.options import DEMO_NOTICE, MODEL_VARIABLE
+from gemma_mlx.options import demo_notice, MODEL_VARIABLE
 from gemma_mlx.terminal import BREAK_HINT, WAY_OUT
 from tests.command import gemma_mlx, png
 
@@ -34,7 +34,7 @@ def test_chat_reads_lines_and_answers_each(tmp_path: Path) -> None:
     assert run.out.startswith(hello + "\n")
     assert len(run.out.splitlines()) >= 2
     assert run.err.splitlines() == [
-        DEMO_NOTICE,
+        demo_notice(),
         f"{picture}: picture, read at 384 × 384 pixels, 64 tokens",
         "nowhere.png does not exist: check the path",
     ]

@@ -31,12 +31,12 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "progress": (set(), {"rich"}),
     "memory": ({"errors", "fields", "config", "names", "checkpoint", "quantization"}, set()),
     "device": ({"errors", "memory"}, {"mlx"}),
-    "models": ({"errors", "fields", "config", "checkpoint", "progress"}, {"platformdirs", "huggingface_hub"}),
-    "hub": (
-        {"errors", "fields", "config", "names", "checkpoint", "quantization", "memory", "models", "progress"},
-        {"platformdirs", "huggingface_hub", "httpx2"},
-    ),
+    "models": ({"errors", "config"}, {"platformdirs", "huggingface_hub"}),
     "model": ({"errors", "config"}, {"mlx"}),
+    "hub": (
+        {"errors", "config", "names", "checkpoint", "weights", "memory", "models", "model", "progress"},
+        {"huggingface_hub", "httpx2"},
+    ),
     "inputs": ({"errors", "config"}, {"numpy", "PIL", "av", "tokenizers", "sentencepiece", "jinja2"}),
     "stream": ({"errors", "config", "model", "inputs"}, {"mlx", "numpy"}),
     "generation": ({"errors", "fields", "config", "model", "inputs", "stream"}, {"mlx", "numpy"}),
@@ -57,7 +57,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         },
         {"mlx", "numpy"},
     ),
-    "chat": ({"errors", "config", "inputs", "generation", "context", "loading"}, {"mlx", "numpy"}),
+    "chat": ({"errors", "config", "memory", "inputs", "generation", "context", "loading"}, {"mlx", "numpy"}),
     "terminal": ({"errors", "inputs", "generation"}, set()),
     "convert": (
         {
@@ -69,16 +69,23 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
             "quantization",
             "weights",
             "progress",
+            "memory",
+            "device",
             "model",
+            "inputs",
             "loading",
         },
         {"mlx", "numpy"},
     ),
     "doctor": (
-        {"errors", "fields", "config", "checkpoint", "weights", "memory", "device", "models", "loading", "chat"},
-        {"mlx"},
+        {"errors", "fields", "config", "names", "weights", "progress", "memory", "device", "models", "hub", "model"}
+        | {"inputs", "generation", "context", "loading", "chat"},
+        {"mlx", "numpy"},
     ),
-    "options": ({"errors", "inputs", "generation", "progress", "loading", "chat", "terminal"}, {"typer"}),
+    "options": (
+        {"errors", "progress", "memory", "device", "models", "inputs", "generation", "loading", "chat", "terminal"},
+        {"typer"},
+    ),
     "commands": (
         {"errors", "config", "inputs", "generation", "progress", "memory", "device", "models", "hub", "loading", "chat"}
         | {"terminal", "options", "convert", "doctor"},

@@ -1,11 +1,68 @@
-"""`gemma-mlx pull`."""
+"""`gemma-mlx pull`: models from the Hub into directories that load."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from gemma_mlx.options import MemoryOption
 
 EXAMPLES = """Examples:
 
 \b
-  gemma-mlx pull"""
+  gemma-mlx pull                  the 12B in 4 bits and its drafter, 7.7 GB
+  gemma-mlx pull --list           what there is, and what is here
+  gemma-mlx pull reference        the 12B as published, to convert
+  gemma-mlx pull owner/repo@revision
+  HF_HUB_OFFLINE=1 gemma-mlx pull assistant
+
+It goes on where it was cut. HF_TOKEN, HF_HOME, HF_ENDPOINT and proxies count as for other programs of the Hub;
+GEMMA_MLX_HOME says where the models' directories are."""
 
 
-def pull() -> None:
+def pull(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="A name of --list, or owner/repo[@revision]; without: 4bit and assistant."),
+    ] = None,
+    memory: MemoryOption = None,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Fetch it even if it does not fit into memory.")] = False,
+    as_list: Annotated[
+        bool, typer.Option("--list", help="List the models that have names, and which are here.")
+    ] = False,
+) -> None:
     """Fetch Gemma 4 12B, or another checkpoint of it, from the Hub."""
-    raise NotImplementedError
+    if as_list:
+        return _list()
+    from gemma_mlx.device import this_machine
+    from gemma_mlx.hub.faults import quiet
+    from gemma_mlx.hub.pull import pull as fetch
+    from gemma_mlx.memory.sizes import parse_size
+    from gemma_mlx.models import ASSISTANT, DEFAULT
+    from gemma_mlx.progress import byte_bar
+
+    quiet()
+    machine = None if anyway else this_machine(None if memory is None else parse_size(memory))
+    names = (DEFAULT, ASSISTANT) if name is None else (name,)
+    try:
+        with byte_bar("pulling", sys.stderr) as progress:
+            directories = fetch(names, machine, lambda line: typer.echo(line, err=True), progress)
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from here", err=True)
+        raise
+    for directory in directories:
+        typer.echo(str(directory))
+    return None
+
+
+def _list() -> None:
+    from gemma_mlx.hub.catalogue import CATALOGUE
+    from gemma_mlx.hub.place import whole_directory
+    from gemma_mlx.models import models_directory
+
+    for entry in CATALOGUE.values():
+        here = "here" if whole_directory(entry.name, entry.revision) else "not here"
+        typer.echo(f"{entry.name:<10} {entry.nbytes / 1e9:5.1f} GB  {here:<8}  {entry.summary}")
+    for directory in sorted(models_directory().glob("[!.]*/")):
+        if directory.name not in CATALOGUE:
+            typer.echo(f"{directory.name.replace('--', '/', 1)}  here")

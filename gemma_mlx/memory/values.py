@@ -4,7 +4,7 @@ Bytes throughout; GB and MB in messages are 10^9 and 10^6, and "16GB" of a Mac's
 Knows no arithmetic beyond sums.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from gemma_mlx.config import DrafterConfig, ModelConfig
@@ -34,6 +34,9 @@ class ModelBytes:
     drafter: DrafterConfig | None = None
     drafter_weights: int = 0
 
+    def with_drafter(self, config: DrafterConfig, weights: int) -> "ModelBytes":
+        return replace(self, drafter=config, drafter_weights=weights)
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -57,10 +60,11 @@ class Knobs:
 
 @dataclass(frozen=True)
 class Part:
-    """One line of the plan."""
+    """One line of the plan. `counted`: whether MLX's own counters, and so its limit, include it."""
 
     name: str
     nbytes: int
+    counted: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,13 @@ class Plan:
     limit: int
     largest_context: int
     given_up: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
         return sum(part.nbytes for part in self.parts)
+
+    @property
+    def peak(self) -> int:
+        """What `mx.get_peak_memory` should come to at the worst moment."""
+        return sum(part.nbytes for part in self.parts if part.counted)

@@ -1,0 +1,127 @@
+"""`doctor --measure`: the memory that a plan predicts, beside what MLX counted.
+
+Reads a fixed prompt of text, a picture and a recording, longer than the sliding window of the 12B, and answers it. The
+formulas of the plan for Metal are checked this way: nobody has measured them there yet. Knows counters: not formulas.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+from gemma_mlx.chat import Chat
+from gemma_mlx.device import memory_limits
+from gemma_mlx.doctor.finding import Finding
+from gemma_mlx.generation.events import Finished
+from gemma_mlx.generation.sampling import Sampler
+from gemma_mlx.inputs.message import Audio, Image, Text
+from gemma_mlx.loading import Prepared, load
+from gemma_mlx.memory.plan import parts
+from gemma_mlx.memory.sizes import gigabytes
+from gemma_mlx.progress import Progress
+
+SAMPLES = Path(str(files("gemma_mlx") / "assets" / "samples"))
+_TEXT = "In the morning the harbour is quiet, and the boats wait for the tide. " * 60
+_QUESTION = "What do you see, what do you hear, and what waits for the tide?"
+_TOKENS = 16  # answered
+_LOADING = 300_000_000  # that reading the largest layer may take beside it
+_OVER, _UNDER = 1.10, 0.97  # predicted over measured: ten per cent too much is waste, three too little a risk
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Bytes at the worst moments of loading and of answering, as planned and as counted, and how fast it went.
+
+    `tokens`: positions held at the end; speeds are tokens a second.
+    """
+
+    backend: str
+    tokens: int
+    load_allowed: int
+    load_peak: int
+    predicted_peak: int
+    measured_peak: int
+    weights: int
+    prefill_tok_s: float
+    decode_tok_s: float
+
+    @property
+    def ratio(self) -> float:
+        """Predicted over measured."""
+        return self.predicted_peak / self.measured_peak
+
+    def as_json(self) -> dict[str, Any]:
+        """As `doctor --json` reports it."""
+        return {**asdict(self), "predicted_over_measured": self.ratio}
+
+
+def measure(prepared: Prepared, progress: Progress | None = None) -> Measured:
+    """Load the model, answer the fixed prompt greedily, and count. Raises `ContextError` if the planned context is too
+    short for it, and what loading raises."""
+    sizes, plan = prepared.sizes, prepared.plan
+    with memory_limits(plan, sizes.weights):
+        mx.reset_peak_memory()
+        gemma = load(prepared, progress=progress)
+        load_peak = mx.get_peak_memory()
+        mx.reset_peak_memory()
+        chat = Chat(gemma)
+        picture = Image.open(SAMPLES / "picture.png", max_soft_tokens=plan.knobs.image_tokens)
+        for part in (picture, Text(_TEXT), Audio.open(SAMPLES / "recording.wav")):
+            chat.add(part, read=False)  # with the question, so that the timing is of all
+        finished = _answer(chat)
+        measured_peak = mx.get_peak_memory()
+    held = finished.usage.prompt_tokens + len(finished.tokens)
+    return Measured(
+        backend=plan.machine.backend,
+        tokens=held,
+        load_allowed=sizes.weights + sizes.drafter_weights + sizes.largest_layer + _LOADING,
+        load_peak=load_peak,
+        predicted_peak=predicted_peak(prepared, held, finished.usage.image_tokens),
+        measured_peak=measured_peak,
+        weights=sizes.weights + sizes.drafter_weights,
+        prefill_tok_s=finished.timing.prefill_tok_s,
+        decode_tok_s=finished.timing.decode_tok_s,
+    )
+
+
+def predicted_peak(prepared: Prepared, held: int, image_tokens: int) -> int:
+    """What the plan's formulas say of one turn with so many positions and one picture."""
+    snapshots = min(prepared.plan.knobs.snapshots, 1)  # a turn marks one place
+    knobs = replace(prepared.plan.knobs, context=held, snapshots=snapshots, image_tokens=image_tokens)
+    found = parts(prepared.sizes, prepared.plan.machine.backend, knobs)
+    return sum(part.nbytes for part in found if part.counted)
+
+
+def _answer(chat: Chat) -> Finished:
+    for event in chat.reply(_QUESTION, Sampler(temperature=0), max_tokens=_TOKENS):
+        if isinstance(event, Finished):
+            return event
+    raise AssertionError("a reply ends with Finished")
+
+
+def findings(measured: Measured) -> list[Finding]:
+    """Peaks planned and counted, and the speed."""
+    speed = f"{measured.prefill_tok_s:.0f} tokens read and {measured.decode_tok_s:.1f} written a second"
+    return [_loading(measured), _answering(measured), Finding("speed", "ok", f"{speed}, {measured.tokens} in all")]
+
+
+def _loading(measured: Measured) -> Finding:
+    text = f"{gigabytes(measured.load_peak)} at the worst moment, {gigabytes(measured.load_allowed)} planned"
+    if measured.load_peak <= measured.load_allowed:
+        return Finding("loading", "ok", text)
+    return Finding("loading", "warning", text, "please report this line and the one of chip")
+
+
+def _answering(measured: Measured) -> Finding:
+    sizes = f"{gigabytes(measured.predicted_peak)} predicted, {gigabytes(measured.measured_peak)} measured"
+    beside = [gigabytes(peak - measured.weights) for peak in (measured.predicted_peak, measured.measured_peak)]
+    text = f"{sizes}, ratio {measured.ratio:.2f}; beside the weights {beside[0]} and {beside[1]}"
+    if _UNDER <= measured.ratio <= _OVER:
+        return Finding("answering", "ok", text)
+    known = " (its formulas for Metal are unverified)" if measured.backend == "metal" else ""
+    if measured.ratio > _OVER:
+        return Finding("answering", "warning", f"{text}: the plan asks for too much{known}", "please report this line")
+    advice = "plan for less with --memory, and please report this line"
+    return Finding("answering", "warning", f"{text}: the plan asks for too little{known}", advice)

@@ -1,0 +1,97 @@
+"""When a conversation takes most memory: reading its last piece, a picture at its end, or writing.
+
+Knows pieces and caches: not machines, limits or what to do about them.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from gemma_mlx.memory import cpu, metal
+from gemma_mlx.memory.caches import Caches, Span, length_of, snapshot_bytes
+from gemma_mlx.memory.values import Backend, Knobs, ModelBytes
+
+PIECE_TOKENS, LONG_PIECE_TOKENS, LONG_CONTEXT = 512, 256, 8192  # as in `stream.py`, which cannot be imported without
+MAX_SCORES = 2**22  # MLX
+_PEAKS = {"cpu": cpu.peak, "metal": metal.peak}
+_CHOICE = (
+    35  # bytes for each entry of the vocabulary: seven arrays in float32, three of booleans, and suppressed tokens
+)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Bytes alive at once beside the weights: keys and values, what is needed to compute, points to come back to."""
+
+    name: str
+    caches: int
+    working: int
+    snapshots: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        return self.caches + self.working + self.snapshots
+
+
+def worst(model: ModelBytes, backend: Backend, knobs: Knobs) -> Moment:
+    """The worst moment of any conversation that fills the context."""
+    text, context = model.config.text_config, knobs.context
+    picture = min(knobs.image_tokens, context) if model.config.vision_config is not None else 0
+    longest = max(picture, min(knobs.piece_tokens, PIECE_TOKENS, context))
+    ends = [context, min(context, LONG_CONTEXT + PIECE_TOKENS - 1)]  # the last place of the longest pieces
+    pieces = [(end, Span("text", _piece(knobs, end))) for end in ends]
+    if picture:
+        pieces.append((context, Span("image", picture)))
+    moments = [
+        _reading(model, backend, Caches.crowded(text, end - span.length, longest), [span]) for end, span in pieces
+    ]
+    return max(*moments, _writing(model, backend, Caches.crowded(text, context - 1, longest)), key=_size)
+
+
+def of_run(
+    model: ModelBytes, backend: Backend, pieces: Iterable[Sequence[Span]], marks: Collection[int] = (), written: int = 0
+) -> Moment:
+    """The worst moment while these pieces are read, snapshots taken at some positions, and so many tokens written."""
+    text = model.config.text_config
+    caches, snapshots, found = Caches.empty(text), 0, []
+    for spans in pieces:
+        found.append(replace(_reading(model, backend, caches, spans), snapshots=snapshots))
+        caches = caches.append(length_of(spans))
+        if caches.position in marks:
+            snapshots += snapshot_bytes(text, caches.position, model.item)
+    for step in range(max(1, written - 1)):
+        if step == 0 or caches.full.grows(1) or caches.sliding.grows(1):
+            found.append(replace(_writing(model, backend, caches), snapshots=snapshots))
+        caches = caches.append(1)
+    return max(found, key=_size)
+
+
+def piece_tokens(knobs: Knobs, position: int) -> int:
+    """Longest piece to read at a position."""
+    longest = PIECE_TOKENS if position < LONG_CONTEXT else min(LONG_PIECE_TOKENS, max(1, MAX_SCORES // position))
+    return min(longest, knobs.piece_tokens)
+
+
+def _piece(knobs: Knobs, end: int) -> int:
+    """Tokens of the longest text piece that ends at a position."""
+    return min(end, piece_tokens(knobs, max(0, end - knobs.piece_tokens)))
+
+
+def _reading(model: ModelBytes, backend: Backend, caches: Caches, spans: Sequence[Span]) -> Moment:
+    names = {span.kind for span in spans}
+    name = f"picture of {length_of(spans)} tokens" if names == {"image"} else f"piece of {length_of(spans)} tokens"
+    return _moment(name, model, caches, length_of(spans), _PEAKS[backend](model, caches, spans))
+
+
+def _writing(model: ModelBytes, backend: Backend, caches: Caches) -> Moment:
+    choice = _CHOICE * model.config.text_config.vocab_size
+    return _moment("writing", model, caches, 1, _PEAKS[backend](model, caches, [Span("text", 1)]) + choice)
+
+
+def _moment(name: str, model: ModelBytes, caches: Caches, length: int, peak: int) -> Moment:
+    text = model.config.text_config
+    kept = max(caches.nbytes(text, model.item), caches.append(length).nbytes(text, model.item))
+    return Moment(name, kept, peak - kept)
+
+
+def _size(moment: Moment) -> int:
+    return moment.nbytes

@@ -1,0 +1,119 @@
+"""Which directory a model's name means: the demo, a directory, a pulled or converted model, or a snapshot in the Hub's
+cache.
+
+Knows names and places, and asks no network. What a directory holds is `checkpoint`'s business; how pulled models get
+to their place is `hub`'s.
+"""
+
+import os
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from gemma_mlx.config import DrafterConfig, ModelConfig
+from gemma_mlx.errors import ConfigError
+
+DEMO = "demo"
+HOME_VARIABLE = "GEMMA_MLX_HOME"
+DEFAULT, ASSISTANT = "4bit", "assistant"  # what `pull` fetches without a name
+NAMES = (DEFAULT, ASSISTANT, "reference", "qat")  # that `pull` knows
+_NAME = re.compile(r"\w[\w.@-]*")  # of a pulled model: one visible directory
+_HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>\w[\w./-]*))?")
+
+
+def models_directory() -> Path:
+    """Where pulled models are: `$GEMMA_MLX_HOME/models`, or `gemma-mlx/models` among the user's data."""
+    home = os.environ.get(HOME_VARIABLE)
+    if home:
+        return Path(os.path.abspath(os.path.expanduser(home))) / "models"
+    from platformdirs import user_data_path
+
+    return user_data_path("gemma-mlx", appauthor=False) / "models"
+
+
+def find_model(name: str | Path) -> Path:
+    """The directory that a user means: "demo", a directory, the name of a pulled model, or a Hub id `owner/repo` or
+    `owner/repo@revision` that was pulled or is in the Hub's cache. Raises `ConfigError` if there is none."""
+    if name == DEMO:
+        return _asset("demo")
+    directory = os.path.expanduser(name)
+    if os.path.isdir(directory):
+        return Path(directory)
+    name = str(name)
+    if name in NAMES:
+        if (pulled := pulled_model(name)) is None:
+            raise ConfigError(f"{name} is no directory, and not pulled yet: gemma-mlx pull {name}")
+        return pulled
+    if split := split_hub_id(name):
+        return _of_the_hub(name, *split)
+    if found := pulled_model(name):
+        return found
+    raise ConfigError(
+        f"{name} is no directory: give the directory of a Gemma 4 12B model, `demo`, or the name of a pulled model "
+        "(gemma-mlx pull --list)"
+    )
+
+
+def pulled_model(name: str) -> Path | None:
+    """The directory of a pulled model by its name there, None if there is none."""
+    directory = models_directory() / name
+    return directory if _NAME.fullmatch(name) and os.path.isdir(directory) else None
+
+
+def split_hub_id(name: str) -> tuple[str, str | None] | None:
+    """Repository and revision of `owner/repo[@revision]`, None if it is no Hub id."""
+    found = _HUB_ID.fullmatch(name)
+    return (found["repo"], found["revision"]) if found else None
+
+
+def directory_name(repo: str, commit: str) -> str:
+    """What the directory of a pulled repository is called, whose names are not in the catalogue."""
+    return f"{repo.replace('/', '--')}@{commit}"
+
+
+def pulled_commits(repo: str) -> dict[str, Path]:
+    """Pulled directories of a repository that is not in the catalogue, by commit."""
+    prefix = directory_name(repo, "")
+    found = sorted(models_directory().glob(f"{prefix}*"))
+    return {directory.name.removeprefix(prefix): directory for directory in found if directory.is_dir()}
+
+
+def default_model() -> Path | None:
+    """The 12B that `pull` fetches without a name, None before it did."""
+    return pulled_model(DEFAULT)
+
+
+def drafter_for(directory: Path) -> Path | None:
+    """The assistant of a model directory: the demo's own, or the pulled one if it was made for this model's width.
+
+    Raises `ConfigError` for a damaged `config.json`.
+    """
+    if directory == _asset("demo"):
+        return _asset("demo-assistant")
+    assistant = pulled_model(ASSISTANT)
+    if assistant is None:
+        return None
+    width = ModelConfig.load(directory).text_config.hidden_size
+    return assistant if DrafterConfig.load(assistant).backbone_hidden_size == width else None
+
+
+def _asset(name: str) -> Path:
+    return Path(str(files("gemma_mlx") / "assets" / name))
+
+
+def _of_the_hub(name: str, repo: str, revision: str | None) -> Path:
+    """A pulled directory of the repository, or its snapshot in the cache that is shared with other programs."""
+    pulled = pulled_commits(repo)
+    fitting = [path for commit, path in pulled.items() if revision is None or commit.startswith(revision)]
+    if len(fitting) > 1:
+        raise ConfigError(f"{name} was pulled at {len(fitting)} revisions: say {repo}@ and one of {', '.join(pulled)}")
+    if fitting:
+        return fitting[0]
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(repo, "config.json", revision=revision)
+    if isinstance(config, str):
+        return Path(config).parent
+    if pulled:
+        raise ConfigError(f"{name} was not pulled, but at other revisions: say {repo}@ and one of {', '.join(pulled)}")
+    raise ConfigError(f"{name} is no directory, and no model of that name was pulled: gemma-mlx pull {name}")

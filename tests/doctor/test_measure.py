@@ -1,0 +1,99 @@
+"""Predicted beside measured memory, for real with the demo model, and what is made of the ratio."""
+
+from dataclasses import replace
+
+import mlx.core as mx
+import pytest
+
+from gemma_mlx.doctor import measure
+from gemma_mlx.doctor.measure import Measured
+from gemma_mlx.errors import ContextError
+from gemma_mlx.loading import LoadOptions, prepare
+from gemma_mlx.memory.values import Backend, Knobs, ModelBytes, Part
+from gemma_mlx.stream import PIECE_TOKENS
+
+CACHE = 123_456  # bytes, a limit that nothing else sets
+FAIR = Measured("cpu", 1000, 7_000_000_000, 6_900_000_000, 8_000_000_000, 8_000_000_000, 6_700_000_000, 100.0, 10.0)
+
+
+@pytest.fixture(scope="module")
+def measured() -> Measured:
+    """Measured once; MLX's limits are afterwards what they were."""
+    before = mx.set_cache_limit(CACHE)
+    mx.eval(mx.zeros((12_500_000,)))  # 50 MB that somebody else took before
+    try:
+        found = measure.measure(prepare("demo"))
+        assert mx.set_cache_limit(CACHE) == CACHE
+    finally:
+        mx.set_cache_limit(before)
+    return found
+
+
+def test_the_prompt_takes_several_pieces_with_a_picture_and_a_recording(measured: Measured) -> None:
+    assert measured.tokens > 2 * PIECE_TOKENS + 266 + 51
+    assert measured.prefill_tok_s > 0
+    assert measured.decode_tok_s > 0
+
+
+def test_both_peaks_hold_the_weights(measured: Measured) -> None:
+    weights = prepare("demo").sizes.weights
+    assert weights <= measured.load_peak <= measured.load_allowed
+    assert measured.measured_peak > weights
+    assert measured.predicted_peak > weights
+
+
+def test_peaks_are_of_the_model_alone(measured: Measured) -> None:
+    assert measured.load_peak < 2 * prepare("demo").sizes.weights
+
+
+def test_what_is_predicted_is_one_turn_as_mlx_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Knobs] = []
+
+    def fake(model: ModelBytes, backend: Backend, knobs: Knobs) -> tuple[Part, ...]:
+        asked.append(knobs)
+        return Part("weights", 30), Part("Python", 1000, counted=False), Part("keys and values", 12)
+
+    prepared = prepare("demo")
+    monkeypatch.setattr(measure, "parts", fake)
+    assert measure.predicted_peak(prepared, 1754, 266) == 42
+    (knobs,) = asked
+    assert (knobs.context, knobs.image_tokens, knobs.snapshots) == (1754, 266, 1)
+    assert knobs.piece_tokens == prepared.plan.knobs.piece_tokens
+
+
+def test_a_context_that_is_too_short_is_a_fault() -> None:
+    with pytest.raises(ContextError, match="the context holds 100"):
+        measure.measure(prepare("demo", LoadOptions(context=100)))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "state", "words"),
+    [
+        (0.96, "warning", "too little"),
+        (0.97, "ok", ""),
+        (1.0, "ok", ""),
+        (1.1, "ok", ""),
+        (1.11, "warning", "too much"),
+    ],
+)
+def test_ratio(ratio: float, state: str, words: str) -> None:
+    _, found, _ = measure.findings(replace(FAIR, predicted_peak=round(ratio * FAIR.measured_peak)))
+    assert found.state == state
+    assert words in found.text
+    assert f"ratio {ratio:.2f}" in found.text
+
+
+def test_metal_is_called_unverified_where_it_is_off() -> None:
+    _, off, _ = measure.findings(replace(FAIR, backend="metal", predicted_peak=FAIR.measured_peak // 2))
+    assert "Metal are unverified" in off.text
+
+
+def test_loading_has_a_bound() -> None:
+    at, _, _ = measure.findings(replace(FAIR, load_peak=FAIR.load_allowed))
+    over, _, _ = measure.findings(replace(FAIR, load_peak=FAIR.load_allowed + 1))
+    assert (at.state, over.state) == ("ok", "warning")
+
+
+def test_json_has_the_ratio() -> None:
+    assert FAIR.as_json()["predicted_over_measured"] == 1.0
+    assert FAIR.as_json()["measured_peak"] == FAIR.measured_peak

@@ -1,0 +1,285 @@
+"""What can go wrong with a pull: one line that says what to do, nothing half-made, and the same command mends it."""
+
+import errno
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from huggingface_hub import constants
+
+from gemma_mlx.hub.place import alone, partial_directory
+from gemma_mlx.models import models_directory
+from tests.command import gemma_mlx
+from tests.hub.repositories import FOUR, MIXED, REFERENCE, four_bit
+from tests.hub.server import Files, Hub, digest
+
+LATER = "run it again later or use another HF_ENDPOINT"
+SHARD = "model-00001-of-00002.safetensors"
+
+
+def fault(*arguments: str) -> str:
+    """The one line that a pull ends with; lines that were said before it, while all was well, do not count."""
+    run = gemma_mlx("pull", *arguments)
+    assert run.code == 1, run
+    assert run.out == ""
+    *said, line = run.err.splitlines()
+    assert all(line.startswith(("4bit: 4-bit", "assistant: 16-bit")) for line in said)
+    assert len(line) < 500
+    assert not [path for path in models_directory().glob("*") if not path.name.startswith(".")]
+    return line
+
+
+def four(hub: Hub) -> Files:
+    return hub.repositories[FOUR.repo][FOUR.revision]
+
+
+def test_names_that_are_none(hub: Hub) -> None:
+    assert "nothing is no model to pull: 4bit, assistant, reference, qat, owner/repo" in fault("nothing")
+    assert "a--b/c is no name of a repository: write it as owner/repo" in fault("a--b/c")
+    assert "../x is no model to pull" in fault("../x")
+    assert "is no model to pull" in fault("")
+    assert hub.requests == []
+
+
+def test_what_is_not_on_the_hub(hub: Hub) -> None:
+    assert "someone/nothing does not exist or is private: check the name" in fault("someone/nothing")
+    assert f"{MIXED}@nothing has no such revision" in fault(f"{MIXED}@nothing")
+    del hub.repositories[FOUR.repo]
+    assert f"{FOUR.repo}@{FOUR.revision} does not exist or is private" in fault()
+
+
+def test_tokens(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.token = "right"
+    refused = f"{FOUR.repo}@{FOUR.revision}: access is refused (401): set or mend HF_TOKEN, or log in with"
+    assert refused in fault("4bit")
+    monkeypatch.setenv("HF_TOKEN", "wrong")
+    assert refused in fault("4bit")
+    monkeypatch.setenv("HF_TOKEN", "right")
+    assert gemma_mlx("pull", "assistant").code == 0
+    assert hub.leaked == []  # it stays with the Hub, and does not reach the host that files come from
+    hub.forbidden = True
+    assert "the token is not allowed to read it (403)" in gemma_mlx("pull", "4bit").fault
+
+
+def test_no_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    line = fault("4bit")
+    assert f"{FOUR.repo}@{FOUR.revision}: the Hub cannot be reached (" in line
+    assert "check the network, HTTPS_PROXY and HF_ENDPOINT" in line
+
+
+@pytest.mark.parametrize("listing", [b"<html>log in</html>", b"[]", b'{"siblings": []}', b""])
+def test_an_answer_of_no_hub(hub: Hub, listing: bytes) -> None:
+    hub.listing = listing
+    assert "HF_ENDPOINT" in fault("4bit")
+
+
+@pytest.mark.parametrize("entry", [{"size": None}, {"blobId": None}, {"blobId": "../../x"}])
+def test_a_listing_without_sizes_or_digests(hub: Hub, entry: dict[str, Any]) -> None:
+    sibling = {"rfilename": "config.json", "size": 3, "blobId": "a" * 40} | entry
+    hub.listing = json.dumps({"id": FOUR.repo, "sha": FOUR.revision, "siblings": [sibling]}).encode()
+    assert "lists no size or digest of config.json" in fault("4bit")
+
+
+def test_another_commit_than_was_asked_for(hub: Hub) -> None:
+    hub.listing = json.dumps({"id": FOUR.repo, "sha": "0" * 40, "siblings": []}).encode()
+    assert f"the Hub answers with commit {'0' * 40}" in fault("4bit")
+
+
+def test_no_checkpoint_at_all(hub: Hub) -> None:
+    hub.repositories["someone/data"] = {"1" * 40: {"README.md": b""}}
+    assert "someone/data@11111111 has no config.json" in fault("someone/data")
+    hub.repositories["someone/gguf"] = {"1" * 40: {"config.json": four(hub)["config.json"], "model.gguf": b""}}
+    assert "someone/gguf@11111111 has no model.safetensors" in fault("someone/gguf")
+
+
+class Change(NamedTuple):
+    name: str
+    change: Callable[[bytes], bytes]
+    words: str
+
+
+def another_family(content: bytes) -> bytes:
+    return json.dumps(json.loads(content) | {"model_type": "llama"}).encode()
+
+
+def longer(content: bytes) -> bytes:
+    return content + bytes(7)
+
+
+def other_header(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:
+    def rewrite(content: bytes) -> bytes:
+        (length,) = struct.unpack("<Q", content[:8])
+        header = json.loads(content[8 : 8 + length])
+        change(header)
+        text = json.dumps(header).encode()
+        return struct.pack("<Q", len(text)) + text + content[8 + length :]
+
+    return rewrite
+
+
+def packed(header: dict[str, Any]) -> str:
+    return min(name for name, entry in header.items() if entry.get("dtype") == "U32" and "layers" in name)
+
+
+def lose_a_tensor(header: dict[str, Any]) -> None:
+    del header[packed(header)]
+
+
+def lie_about_a_place(header: dict[str, Any]) -> None:
+    header[packed(header)]["data_offsets"][1] += 4
+
+
+def eight_bits(content: bytes) -> bytes:
+    raw = json.loads(content)
+    raw["quantization"]["bits"] = 8
+    return json.dumps(raw).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        Change("config.json", another_family, f"{FOUR.repo}/config.json is 'llama', supported: Gemma 4 12B"),
+        Change("config.json", lambda content: b"{", "config.json is no JSON"),
+        Change("config.json", lambda content: b"[]", "config.json holds a list"),
+        Change("config.json", eight_bits, "config.json says 64 and 8"),
+        Change(SHARD, longer, "bytes, its header describes"),
+        Change(SHARD, lambda content: content[:-7], "is truncated"),
+        Change(SHARD, lambda content: content[:50], "is truncated"),
+        Change(SHARD, lambda content: b"\x05" + bytes(7) + b"what?", "is no safetensors file"),
+        Change(SHARD, other_header(lose_a_tensor), ".weight, which is in no shard"),
+        Change(SHARD, other_header(lie_about_a_place), " of U32 needs "),
+    ],
+)
+def test_checkpoints_are_judged_before_they_come(
+    hub: Hub, name: str, change: Callable[[bytes], bytes], words: str
+) -> None:
+    four(hub)[name] = change(four(hub)[name])
+    line = fault("4bit")
+    assert words in line
+    assert FOUR.repo in line
+    assert hub.weights_served() <= 300_000  # headers of three files
+    assert not models_directory().exists()
+
+
+def test_a_missing_shard(hub: Hub) -> None:
+    del four(hub)[SHARD]
+    assert f"{FOUR.repo}@{FOUR.revision[:8]} has no {SHARD}" in fault("4bit")
+
+
+def test_a_model_without_a_tokenizer(hub: Hub) -> None:
+    del four(hub)["tokenizer.json"], four(hub)["tokenizer.model"]
+    assert f"{FOUR.repo}@{FOUR.revision[:8]} has no tokenizer.json" in fault("4bit")
+    assert hub.weights_served() <= 300_000
+
+
+def test_media_that_are_packed_are_no_replacement(hub: Hub) -> None:
+    hub.repositories[REFERENCE.repo][REFERENCE.revision] = dict(four_bit())
+    assert "is packed: vision and audio come from a 16-bit checkpoint" in fault("4bit")
+
+
+def test_a_body_of_another_digest(hub: Hub, tmp_path: Path) -> None:
+    content = four(hub)[SHARD]
+    hub.sent_instead[SHARD] = content[:-1] + bytes([content[-1] ^ 1])
+    line = fault("4bit")
+    assert f"{FOUR.repo}/{SHARD} came damaged (its digest is not {digest(SHARD, content)[:12]}" in line
+    assert not [blob for blob in (tmp_path / "cache").rglob(digest(SHARD, content)) if blob.is_file()]
+    hub.sent_instead.clear()
+    assert gemma_mlx("pull", "4bit").code == 0
+
+
+@pytest.mark.parametrize("lie", [-1, 1])
+def test_sizes_that_are_listed_wrong(hub: Hub, lie: int) -> None:
+    hub.listed_size[SHARD] = len(four(hub)[SHARD]) + lie
+    line = fault("4bit")
+    assert SHARD in line
+    assert f"another file than it lists: {LATER}" in line
+
+
+def test_a_body_of_another_size(hub: Hub) -> None:
+    hub.sent_instead[SHARD] = four(hub)[SHARD] + b"more"
+    assert f"another file than it lists: {LATER}" in fault("4bit")
+    four(hub)["config.json"] = four(hub)["config.json"] + b" "
+    hub.listed_size["config.json"] = len(four(hub)["config.json"]) - 1
+    assert f"{FOUR.repo}/config.json has more bytes than the Hub lists: {LATER}" in fault("4bit")
+
+
+def test_a_server_without_ranges(hub: Hub) -> None:
+    hub.without_ranges = True
+    assert "sends no parts of files (ranges): use another HF_ENDPOINT" in fault("4bit")
+
+
+@pytest.mark.parametrize(("status", "words"), [(404, "is not on the Hub"), (500, "nothing comes after byte 0 (status")])
+def test_statuses_of_bodies(hub: Hub, status: int, words: str) -> None:
+    hub.status = status
+    line = fault("4bit")
+    assert words in line
+    assert str(status) in line
+    assert line.startswith((f"{REFERENCE.repo}/model.safetensors", FOUR.repo))
+
+
+def test_a_connection_that_brings_nothing(hub: Hub) -> None:
+    hub.cut_after = 0
+    line = fault("4bit")
+    assert "nothing comes after byte 0 (" in line
+    assert "run it again, it goes on from here" in line
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+def test_too_little_room(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 10**12, 1_000_000))
+    line = fault()
+    assert "0.00 GB are free at" in line
+    assert "set HF_HOME and GEMMA_MLX_HOME to another disk" in line
+    assert hub.weights_served() <= 400_000
+
+
+def test_a_disk_that_fills_up(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        line = fault("4bit")
+    assert "the disk is full: make room and run it again" in line
+    assert gemma_mlx("pull", "4bit").code == 0
+
+
+def test_places_that_cannot_be_written(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    with monkeypatch.context() as patch:
+        patch.setenv("GEMMA_MLX_HOME", str(tmp_path / "file"))
+        run = gemma_mlx("pull", "4bit")
+    assert "set GEMMA_MLX_HOME to a directory that can be written" in run.err.splitlines()[-1]
+    assert hub.weights_served() <= 400_000
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file"))
+    line = fault("4bit")
+    assert str(tmp_path / "file") in line
+    assert "set HF_HOME to a directory that can be written" in line
+
+
+def test_a_read_only_cache(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    partial_directory("4bit")
+    monkeypatch.setattr("gemma_mlx.hub.download._alone", locked)  # root may write everywhere
+    line = fault("4bit")
+    assert "(Permission denied): set HF_HOME" in line
+
+
+def test_two_pulls_at_once(hub: Hub) -> None:
+    partial = partial_directory("assistant")
+    with alone(partial):
+        assert f"{partial} is in use by another `gemma-mlx pull`: wait for it" in fault("assistant")
+    assert gemma_mlx("pull", "assistant").code == 0

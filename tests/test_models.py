@@ -1,0 +1,136 @@
+"""What a model's name stands for: the demo, directories, what was pulled, the Hub's cache. No network is asked."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from gemma_mlx.errors import ConfigError
+from gemma_mlx.hub.catalogue import CATALOGUE
+from gemma_mlx.models import NAMES, default_model, drafter_for, find_model, models_directory, split_hub_id
+
+DEMO = find_model("demo")
+ONE, OTHER = "1" * 40, "2" * 40
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty place for models and an empty cache; the directory for models."""
+    monkeypatch.setenv("GEMMA_MLX_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "home" / "models"
+
+
+def fault(name: str | Path) -> str:
+    with pytest.raises(ConfigError) as found:
+        find_model(name)
+    assert "\n" not in str(found.value)
+    return str(found.value)
+
+
+def cached(tmp_path: Path, repo: str, commit: str) -> Path:
+    """A snapshot in the Hub's cache, its commit being the branch `main`."""
+    folder = tmp_path / "cache" / f"models--{repo.replace('/', '--')}"
+    snapshot = folder / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    (folder / "refs").mkdir(exist_ok=True)
+    (folder / "refs" / "main").write_text(commit)
+    return snapshot
+
+
+def test_names_are_the_catalogue() -> None:
+    assert set(NAMES) == set(CATALOGUE)
+    assert all(len(entry.revision) == 40 for entry in CATALOGUE.values())
+    assert all(entry.media_from in {None, *CATALOGUE} for entry in CATALOGUE.values())
+
+
+def test_where_models_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GEMMA_MLX_HOME", str(tmp_path))
+    assert models_directory() == tmp_path / "models"
+    monkeypatch.setenv("GEMMA_MLX_HOME", "~/x")
+    assert models_directory() == Path.home() / "x" / "models"
+    monkeypatch.delenv("GEMMA_MLX_HOME")
+    assert models_directory().parts[-2:] == ("gemma-mlx", "models")
+
+
+def test_the_demo_and_directories(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (DEMO / "config.json").exists()
+    assert find_model(str(tmp_path)) == find_model(tmp_path) == tmp_path
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_model("~") == tmp_path
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "4bit").mkdir()
+    (home / "4bit").mkdir(parents=True)
+    assert find_model("4bit") == Path("4bit")  # what is here and was named comes first
+    (tmp_path / "owner" / "repo").mkdir(parents=True)
+    assert find_model("owner/repo") == Path("owner/repo")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "", "a/b/c", "/a/b", "a/../b", ".", "..x", "a b", ".4bit.partial"])
+def test_what_is_nothing(home: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / ".4bit.partial").mkdir(parents=True)
+    if name == ".":
+        assert find_model(name) == Path()
+        return
+    line = fault(name)
+    assert line.startswith(f"{name} is no directory: give the directory of a Gemma 4 12B model")
+    assert "gemma-mlx pull --list" in line
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pulled_models(home: Path, name: str) -> None:
+    assert fault(name) == f"{name} is no directory, and not pulled yet: gemma-mlx pull {name}"
+    (home / name).mkdir(parents=True)
+    assert find_model(name) == home / name
+    assert default_model() == (home / name if name == "4bit" else None)
+
+
+def test_what_convert_wrote_beside_them(home: Path) -> None:
+    (home / "reference-mixed").mkdir(parents=True)
+    assert find_model("reference-mixed") == home / "reference-mixed"
+
+
+def test_pulled_revisions(home: Path) -> None:
+    assert fault("a/b") == "a/b is no directory, and no model of that name was pulled: gemma-mlx pull a/b"
+    (home / f"a--b@{ONE}").mkdir(parents=True)
+    for name in ("a/b", f"a/b@{ONE}", "a/b@1111"):
+        assert find_model(name) == home / f"a--b@{ONE}"
+    assert fault("a/b@main") == f"a/b@main was not pulled, but at other revisions: say a/b@ and one of {ONE}"
+    (home / f"a--b@{OTHER}").mkdir()
+    assert find_model("a/b@2") == home / f"a--b@{OTHER}"
+    assert fault("a/b") == f"a/b was pulled at 2 revisions: say a/b@ and one of {ONE}, {OTHER}"
+
+
+def test_the_cache_of_the_hub(home: Path, tmp_path: Path) -> None:
+    snapshot = cached(tmp_path, "a/b", ONE)
+    for name in ("a/b", "a/b@main", f"a/b@{ONE}"):
+        assert find_model(name) == snapshot
+    assert "gemma-mlx pull a/b@other" in fault("a/b@other")
+    assert "gemma-mlx pull a/c" in fault("a/c")
+    (home / f"a--b@{OTHER}").mkdir(parents=True)
+    assert find_model("a/b") == home / f"a--b@{OTHER}"  # what was asked for here comes before what others fetched
+    assert find_model("a/b@main") == snapshot
+
+
+def test_hub_ids() -> None:
+    assert split_hub_id("a/b") == ("a/b", None)
+    assert split_hub_id("a-1/b.c_d@refs/pr/1") == ("a-1/b.c_d", "refs/pr/1")
+    for name in ("a", "a/b/c", "/a/b", "a/b@", "a/b@x y", "../b", "a/.b", "a/b@../x"):
+        assert split_hub_id(name) is None
+
+
+def test_the_drafter_of_a_model(home: Path, tmp_path: Path) -> None:
+    assert drafter_for(DEMO) == DEMO.parent / "demo-assistant"
+    model = Path(shutil.copytree(DEMO, tmp_path / "model"))
+    assert drafter_for(model) is None
+    shutil.copytree(DEMO.parent / "demo-assistant", home / "assistant")
+    assert drafter_for(model) == home / "assistant"
+    raw = json.loads((home / "assistant" / "config.json").read_text())
+    (home / "assistant" / "config.json").write_text(json.dumps(raw | {"backbone_hidden_size": 3840}))
+    assert drafter_for(model) is None
+    (model / "config.json").write_text("{")
+    with pytest.raises(ConfigError):
+        drafter_for(model)
