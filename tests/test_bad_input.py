@@ -14,15 +14,9 @@ import pytest
 from PIL import Image
 
 from gemma_mlx.models import find_model
-from gemma_mlx.options import MODEL_VARIABLE
 from tests.command import Run, gemma_mlx, hum, png, write_video, write_wav
 
 DEMO_DIRECTORY = find_model("demo")
-
-
-@pytest.fixture(autouse=True)
-def no_model_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(MODEL_VARIABLE, raising=False)
 
 
 def ask(*arguments: str | Path) -> Run:

@@ -32,11 +32,6 @@ OUT_OF_RANGE = (
 )
 
 
-@pytest.fixture(autouse=True)
-def no_model_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(MODEL_VARIABLE, raising=False)
-
-
 def ask_json(*arguments: str | Path, stdin: bytes = b"") -> dict[str, Any]:
     run = gemma_mlx("ask", *arguments, "--json", stdin=stdin)
     assert run.code == 0, run

@@ -8,20 +8,13 @@ import time
 from functools import partial
 from pathlib import Path
 
-import pytest
-
 from gemma_mlx.models import find_model
-from gemma_mlx.options import demo_notice, MODEL_VARIABLE
+from gemma_mlx.options import demo_notice
 from gemma_mlx.terminal import BREAK_HINT, WAY_OUT
 from tests.command import gemma_mlx, png
 
 DEMO_DIRECTORY = find_model("demo")
 GREEDY = ("--temperature", "0")
-
-
-@pytest.fixture(autouse=True)
-def no_model_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(MODEL_VARIABLE, raising=False)
 
 
 def test_chat_reads_lines_and_answers_each(tmp_path: Path) -> None:

@@ -11,15 +11,9 @@ import pytest
 
 import gemma_mlx as package
 from gemma_mlx.commands.shared import _prompted
-from gemma_mlx.options import MODEL_VARIABLE
 from tests.command import gemma_mlx
 
 FULL = Path("/dev/full")
-
-
-@pytest.fixture(autouse=True)
-def no_model_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(MODEL_VARIABLE, raising=False)
 
 
 def shell(line: str) -> subprocess.CompletedProcess[bytes]:

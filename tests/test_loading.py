@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gemma_mlx.errors import CheckpointError, ConfigError, GemmaError
-from gemma_mlx.loading import LoadOptions, load, prepare
+from gemma_mlx.loading import LoadOptions, load
 from gemma_mlx.models import find_model
 
 

@@ -57,12 +57,13 @@ class Caches:
         return cls(Rows(config.sliding_window), Rows(None))
 
     @classmethod
-    def crowded(cls, config: TextConfig, position: int, piece: int) -> "Caches":
-        """The most that the caches may hold at a position after pieces of at most so many tokens, without a row to
-        spare: the next piece needs other buffers."""
+    def crowded(cls, config: TextConfig, position: int, piece: int, length: int) -> "Caches":
+        """The most that the caches may hold at a position, after pieces of at most `piece` tokens, when the next
+        `length` tokens need other buffers: with rows to spare if these are not enough."""
+        spare = STEP if length > STEP else 0
         kept = Rows(config.sliding_window, 0, max(0, position - piece)).kept
-        sliding = min(position, kept + piece + STEP)
-        return cls(Rows(config.sliding_window, sliding, sliding), Rows(None, position, position))
+        end = min(position, kept + piece + STEP - spare)
+        return cls(Rows(config.sliding_window, end + spare, end), Rows(None, position + spare, position))
 
     @property
     def position(self) -> int:

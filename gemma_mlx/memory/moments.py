@@ -3,7 +3,7 @@
 Knows pieces and caches: not machines, limits or what to do about them.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from gemma_mlx.memory import cpu, metal
@@ -37,14 +37,22 @@ def worst(model: ModelBytes, backend: Backend, knobs: Knobs) -> Moment:
     text, context = model.config.text_config, knobs.context
     picture = min(knobs.image_tokens, context) if model.config.vision_config is not None else 0
     longest = max(picture, min(knobs.piece_tokens, PIECE_TOKENS, context))
-    ends = [context, min(context, LONG_CONTEXT + PIECE_TOKENS - 1)]  # the last place of the longest pieces
-    pieces = [(end, Span("text", _piece(knobs, end))) for end in ends]
+    found = [_writing(model, backend, Caches.crowded(text, context - 1, longest, 1))]
+    for end in {context, min(context, LONG_CONTEXT + PIECE_TOKENS - 1)}:  # the last place of the longest pieces
+        for spans in _fullest(_piece(knobs, end), picture):
+            length = length_of(spans)
+            before = Caches.crowded(text, end - length, longest, length)
+            found.append(_reading(model, backend, before, spans))
+    return max(found, key=_size)
+
+
+def _fullest(piece: int, picture: int) -> Iterator[list[Span]]:
+    """Pieces that take most: of two parts, which are held beside the whole; a picture; a piece full of pictures."""
+    halves = (piece // 2, piece - piece // 2)
+    yield [Span("text", length) for length in halves]
     if picture:
-        pieces.append((context, Span("image", picture)))
-    moments = [
-        _reading(model, backend, Caches.crowded(text, end - span.length, longest), [span]) for end, span in pieces
-    ]
-    return max(*moments, _writing(model, backend, Caches.crowded(text, context - 1, longest)), key=_size)
+        yield [Span("image", picture)]
+        yield [Span("image", length) for length in halves]
 
 
 def of_run(
@@ -77,9 +85,10 @@ def _piece(knobs: Knobs, end: int) -> int:
 
 
 def _reading(model: ModelBytes, backend: Backend, caches: Caches, spans: Sequence[Span]) -> Moment:
-    names = {span.kind for span in spans}
-    name = f"picture of {length_of(spans)} tokens" if names == {"image"} else f"piece of {length_of(spans)} tokens"
-    return _moment(name, model, caches, length_of(spans), _PEAKS[backend](model, caches, spans))
+    what = "pictures" if any(span.kind == "image" for span in spans) else "a piece"
+    return _moment(
+        f"{what} of {length_of(spans)} tokens", model, caches, length_of(spans), _PEAKS[backend](model, caches, spans)
+    )
 
 
 def _writing(model: ModelBytes, backend: Backend, caches: Caches) -> Moment:
