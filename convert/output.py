@@ -23,7 +23,7 @@ import numpy as np
 from gemma_mlx.convert.recipes import size_text
 from gemma_mlx.errors import GemmaError
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _SPARE = 50_000_000  # bytes that stay free: tokenizer, templates, the file system's own
 
 
@@ -41,9 +41,11 @@ def check_place(output: Path, source: Path, force: bool) -> None:
     """Raise `GemmaError` unless a directory may appear at `output`; `force` lets it replace a model. Resolved paths."""
     if output == source or source in output.parents or output in source.parents:
         raise GemmaError(f"{output} is the source, inside it or around it: choose another place with -o")
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return
-    if not (output / "config.json").is_file():
+    with _saving(output):
+        if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+            return
+        is_model = (output / "config.json").is_file()
+    if not is_model:
         raise GemmaError(f"{output} exists and is no model: choose another place with -o")
     if not force:
         raise GemmaError(f"{output} exists: choose another place with -o, or replace it with --force")
@@ -51,7 +53,8 @@ def check_place(output: Path, source: Path, force: bool) -> None:
 
 def is_finished(output: Path, job: Job) -> bool:
     """Whether `job` was cut off after the output appeared, with nothing left to do but to tidy up."""
-    return output.is_dir() and not _partial(output).exists() and _read_journal(output, job) == job.steps
+    with _saving(output):
+        return output.is_dir() and not _partial(output).exists() and _read_journal(output, job) == job.steps
 
 
 def tidy(output: Path) -> None:

@@ -8,7 +8,7 @@ not how rows are packed (`packing.py`), nor how a directory appears (`output.py`
 import functools
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +24,7 @@ from gemma_mlx.convert.recipes import Recipe, packing_of, undivided
 from gemma_mlx.convert.slices import Reader, convert_slice, open_reader
 from gemma_mlx.convert.source import Source
 from gemma_mlx.errors import GemmaError
-
-Progress = Callable[[int, int], None]  # bytes of the source done, bytes in all
+from gemma_mlx.progress import Progress
 
 _WORKERS = 2  # while one reads or writes, the other packs; on a CPU both pack
 _BUFFERS = 64_000_000  # bytes of freed arrays that MLX may keep for the next slice
@@ -65,8 +64,9 @@ def convert(
 ) -> Report:
     """Write the checkpoint of `source` to the directory `output` as the recipe says; it appears finished or not at all.
 
-    Continues the same conversion if an earlier one was cut off. `force` replaces a model at `output`. Raises a
-    `GemmaError` for a source that is damaged or no Gemma 4 12B, a place that cannot take the output, or a full disk.
+    Continues the same conversion if an earlier one was cut off. `force` replaces a model at `output`. Progress counts
+    bytes of the source. Raises a `GemmaError` for a source that is damaged or no Gemma 4 12B, a place that cannot take
+    the output, or a full disk.
     """
     started = time.perf_counter()
     origin, output = Source.read(source), output.resolve()

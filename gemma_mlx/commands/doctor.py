@@ -46,7 +46,9 @@ def doctor(
     """Check this machine, the packages and the model files."""
     report = Report(None if as_json else sys.stdout)
     report.section("checks", _checks(model, dtype))
-    if golden or measure:
+    if (golden or measure) and report.count("fix"):
+        typer.echo("no model is loaded before that is fixed", err=True)
+    elif golden or measure:
         prepared = _prepare(model, dtype)
         if golden:
             report.section("golden", _golden(prepared, report))

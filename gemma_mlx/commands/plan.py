@@ -82,7 +82,7 @@ def _subject(model: str | None, draft: str, dtype: str, machine: "Machine") -> _
     if name in RECIPES and not Path(name).is_dir() and pulled_model(name) is None:
         item = _ITEMS.get(dtype, 2 if machine.backend == "metal" else 4)
         sizes = published_bytes(name, item, drafter=draft == "auto")
-        return _Subject(f"Gemma 4 12B, {name}, not downloaded", None, _with_drafter(sizes, draft))
+        return _Subject(f"Gemma 4 12B as {name} (not downloaded)", None, _with_drafter(sizes, draft))
     directory = find_model(name)
     item = _ITEMS.get(dtype, stored_item(directory) if machine.backend == "metal" else 4)
     drafter = drafter_for(directory) if draft == "auto" else None if draft == "off" else find_model(draft)

@@ -34,7 +34,7 @@ def check(name: str | None, dtype: str = "auto") -> Iterator[Finding]:
     model = files.model(name, dtype, machine)
     yield from _memory(machine, on_a_mac, model.needed)
     yield from model.findings
-    yield files.disk_here()
+    yield files.disk_here(name)
     yield from _capture(on_a_mac)
 
 

@@ -127,8 +127,8 @@ def disk(directory: Path, free: int, have_model: bool) -> Finding:
     return Finding("disk", state, f"{text}, the 12B and its drafter take {gigabytes(DOWNLOAD)}", advice)
 
 
-def disk_here() -> Finding:
-    """`disk` of the place that downloads go to."""
+def disk_here(name: str | None) -> Finding:
+    """`disk` of the place that downloads go to. `name`: the model that is used, if one was named."""
     directory = cache_directory()
     there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    return disk(directory, shutil.disk_usage(there).free, default_model() is not None)
+    return disk(directory, shutil.disk_usage(there).free, bool(name) or default_model() is not None)

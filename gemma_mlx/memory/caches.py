@@ -57,13 +57,15 @@ class Caches:
         return cls(Rows(config.sliding_window), Rows(None))
 
     @classmethod
-    def crowded(cls, config: TextConfig, position: int, piece: int, length: int) -> "Caches":
-        """The most that the caches may hold at a position, after pieces of at most `piece` tokens, when the next
-        `length` tokens need other buffers: with rows to spare if these are not enough."""
-        spare = STEP if length > STEP else 0
+    def crowded(cls, config: TextConfig, position: int, piece: int) -> "tuple[Caches, Caches]":
+        """The most that the caches may hold at a position after pieces of at most `piece` tokens: with STEP rows to
+        spare, and with none, so that any token needs other buffers."""
         kept = Rows(config.sliding_window, 0, max(0, position - piece)).kept
-        end = min(position, kept + piece + STEP - spare)
-        return cls(Rows(config.sliding_window, end + spare, end), Rows(None, position + spare, position))
+        end, full = min(position, kept + piece), min(position, kept + piece + STEP)
+        return (
+            cls(Rows(config.sliding_window, end + STEP, end), Rows(None, position + STEP, position)),
+            cls(Rows(config.sliding_window, full, full), Rows(None, position, position)),
+        )
 
     @property
     def position(self) -> int:

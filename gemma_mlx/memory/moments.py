@@ -37,12 +37,11 @@ def worst(model: ModelBytes, backend: Backend, knobs: Knobs) -> Moment:
     text, context = model.config.text_config, knobs.context
     picture = min(knobs.image_tokens, context) if model.config.vision_config is not None else 0
     longest = max(picture, min(knobs.piece_tokens, PIECE_TOKENS, context))
-    found = [_writing(model, backend, Caches.crowded(text, context - 1, longest, 1))]
+    found = [_writing(model, backend, before) for before in Caches.crowded(text, context - 1, longest)]
     for end in {context, min(context, LONG_CONTEXT + PIECE_TOKENS - 1)}:  # the last place of the longest pieces
         for spans in _fullest(_piece(knobs, end), picture):
-            length = length_of(spans)
-            before = Caches.crowded(text, end - length, longest, length)
-            found.append(_reading(model, backend, before, spans))
+            for before in Caches.crowded(text, end - length_of(spans), longest):
+                found.append(_reading(model, backend, before, spans))
     return max(found, key=_size)
 
 

@@ -32,6 +32,7 @@ def test_all_stages_at_a_tiny_size_and_none_of_them_twice(tmp_path: Path) -> Non
     assert lines["load"]["weights_bytes"] == lines["load"]["predicted_weights_bytes"]
     assert lines["generate"]["prompt_tokens"] == {"text": 10, "image": 70, "audio": 25}
     assert len(lines["generate"]["tokens"]) == 4
+    assert 0.97 <= lines["generate"]["predicted_over_measured"] <= 1.1
     assert str(tmp_path) not in out.read_text()
     before = (directory / "stages.jsonl").read_text()
     assert rehearsal.rehearse(directory, True, "again") == list(lines.values())

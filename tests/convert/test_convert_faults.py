@@ -221,6 +221,24 @@ def test_a_place_that_cannot_be_written(model: Path, monkeypatch: pytest.MonkeyP
     assert fault == (f"{model.parent / 'out'} cannot be written ({os.strerror(number)}): choose another place with -o")
 
 
+def test_a_name_that_is_too_long(model: Path) -> None:
+    for length in (250, 300):  # with the hidden directory's ending, and by itself
+        fault = refused(model, "-o", model.parent / ("x" * length))
+        assert "x cannot be written (File name too long): choose another place with -o" in fault
+
+
+def test_a_place_that_cannot_be_looked_at(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(self: Path) -> list[Path]:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    out = model.parent / "out"
+    out.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", locked)  # root may look everywhere
+        run = gemma_mlx("convert", model, "-o", out)
+    assert run.fault == f"{out} cannot be written (Permission denied): choose another place with -o"
+
+
 def test_a_place_below_a_file(model: Path) -> None:
     (model.parent / "file").write_text("")
     assert "file/out cannot be written (Not a directory)" in refused(model, "-o", model.parent / "file" / "out")

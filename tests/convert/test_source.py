@@ -59,6 +59,24 @@ def test_the_assistant_keeps_its_names(tmp_path: Path) -> None:
     assert {source.stored_name(name) for name in source.shapes} == checkpoints.raw_bytes(source.directory).keys()
 
 
+def test_tensors_that_an_index_replaces_are_left_out(tmp_path: Path) -> None:
+    """As `pull` arranges it: pictures and sound come from a file of their own, what they replace stays in its shard."""
+    plain = checkpoints.target(tmp_path / "a")
+    tensors = checkpoints.arrays(plain)
+    media = {name: array for name, array in tensors.items() if "language" not in name}
+    damaged = {name: mx.full(array.shape, float("nan"), array.dtype) for name, array in media.items()}
+    hybrid = checkpoints.target(tmp_path / "b")
+    mx.save_safetensors(str(hybrid / "model.safetensors"), tensors | damaged, {"format": "mlx"})
+    mx.save_safetensors(str(hybrid / "media.safetensors"), media, {"format": "mlx"})
+    weight_map = dict.fromkeys(tensors, "model.safetensors") | dict.fromkeys(media, "media.safetensors")
+    index = {"weight_map": weight_map, "unused": {"model.safetensors": list(media)}}
+    (hybrid / "model.safetensors.index.json").write_text(json.dumps(index))
+    for source in (plain, hybrid):
+        convert(source, tmp_path / f"{source.name}-out", RECIPES["4bit"])
+    assert checkpoints.raw_bytes(tmp_path / "a-out") == checkpoints.raw_bytes(tmp_path / "b-out")
+    assert not (tmp_path / "b-out" / "model.safetensors.index.json").exists()
+
+
 def test_no_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for path in (tmp_path / "nowhere", tmp_path / "file"):

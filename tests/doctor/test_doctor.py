@@ -76,6 +76,14 @@ def test_something_to_fix_is_exit_status_1(tmp_path: Path) -> None:
     assert doctor_json("--model", str(tmp_path))["fix"] == 1
 
 
+@pytest.mark.parametrize("option", ["--golden", "--measure"])
+def test_nothing_is_loaded_before_it_is_fixed(option: str, tmp_path: Path) -> None:
+    run = gemma_mlx("doctor", option, "--model", tmp_path)
+    assert run.code == 1
+    assert run.err == "no model is loaded before that is fixed\n"
+    assert "1 to fix" in run.out
+
+
 def test_a_cpu_is_no_place_for_other_types(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks.platform, "system", lambda: "Linux")
     monkeypatch.setattr(checks, "_computes_on_cpu", lambda: True)

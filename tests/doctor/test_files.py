@@ -165,10 +165,10 @@ def test_room_where_nothing_was_downloaded_yet(tmp_path: Path, monkeypatch: pyte
         return SimpleNamespace(free=0)
 
     monkeypatch.setattr(shutil, "disk_usage", full)
-    found = files.disk_here()
-    assert found.state == "fix"
+    found = files.disk_here(None)
+    assert (found.state, files.disk_here("demo").state) == ("fix", "warning")
     assert str(tmp_path / "not" / "yet") in found.text
-    assert asked == [tmp_path]
+    assert asked == [tmp_path] * 2
 
 
 def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""The worst moment that a plan assumes against the worst moments of conversations, by the same arithmetic."""
+
+from dataclasses import replace
+
+import pytest
+
+from gemma_mlx.benchmarks.memory import pieces_of, raw_config, scenario
+from gemma_mlx.config import ModelConfig
+from gemma_mlx.memory.caches import Span, snapshot_bytes
+from gemma_mlx.memory.moments import of_run, worst
+from gemma_mlx.memory.values import Backend, Knobs, ModelBytes
+
+
+@pytest.mark.parametrize("backend", ["cpu", "metal"])
+@pytest.mark.parametrize("tokens", [300, 1500, 9500])
+def test_no_conversation_takes_more_than_the_plan_assumes(backend: Backend, tokens: int) -> None:
+    for seed in range(12):
+        run = scenario(seed, tokens, (96, 128))
+        model = ModelBytes(ModelConfig.from_dict(raw_config(run)), 0, 0, 4)
+        pictures = [len(segment.ids) for segment in run.segments if segment.kind == "image"]
+        knobs = Knobs(run.tokens + run.written, 512, len(run.marks), max(pictures, default=70), False)
+        planned = worst(model, backend, knobs).nbytes
+        planned += len(run.marks) * snapshot_bytes(model.config.text_config, knobs.context, model.item)
+        assert of_run(model, backend, pieces_of(run), run.marks, run.written).nbytes <= planned, seed
+
+
+@pytest.mark.parametrize("backend", ["cpu", "metal"])
+def test_more_of_anything_takes_no_less(backend: Backend) -> None:
+    model = ModelBytes(ModelConfig.from_dict(raw_config(scenario(1, 300, (96,)))), 0, 0, 4)
+    contexts = [1, 2, 255, 256, 257, 511, 512, 513, 2048, 8191, 8192, 8193, 8448, 8703, 8704, 9000, 16384, 65536]
+    for knobs in (Knobs(1, 512, 2, 280, False), Knobs(1, 128, 0, 70, False), Knobs(1, 512, 0, 1120, False)):
+        taken = [worst(model, backend, replace(knobs, context=context)).nbytes for context in contexts]
+        assert taken == sorted(taken)
+        pieces = [worst(model, backend, replace(knobs, context=9000, piece_tokens=n)).nbytes for n in (64, 128, 256)]
+        assert pieces == sorted(pieces)
+
+
+def test_snapshots_and_decoding_count() -> None:
+    model = ModelBytes(ModelConfig.from_dict(raw_config(scenario(1, 300, (96,)))), 0, 0, 4)
+    pieces = [[Span("text", 300)], [Span("text", 300)]]
+    plain, marked = of_run(model, "cpu", pieces), of_run(model, "cpu", pieces, marks=[300])
+    assert marked.nbytes - plain.nbytes == snapshot_bytes(model.config.text_config, 300, 4)
+    little = of_run(model, "cpu", [[Span("text", 1)]], written=2)
+    much = of_run(model, "cpu", [[Span("text", 1)]], written=2000)
+    assert little.name == much.name == "writing"
+    assert much.caches > little.caches
