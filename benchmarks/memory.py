@@ -59,6 +59,7 @@ class Scenario:
     drafter: bool
     segments: tuple[Segment, ...]
     marks: tuple[int, ...]
+    piece_tokens: int
     written: int
 
     @property
@@ -110,6 +111,7 @@ def scenario(seed: int, tokens: int, widths: Sequence[int]) -> Scenario:
         drafter=bool(rng.random() < 0.4),
         segments=tuple(segments),
         marks=tuple(marks[-2:]),
+        piece_tokens=int(rng.choice([512, 512, 256, 128])),
         written=int(rng.integers(1, 12)),
     )
 
@@ -195,7 +197,7 @@ def _counting() -> Iterator[int]:
 def _peak(model: GemmaModel, run: Scenario) -> int:
     """Most bytes in use while the conversation is read and a reply written."""
     mx.reset_peak_memory()
-    context, prompt = Context(model, run.tokens + run.written), Prompt(run.segments)
+    context, prompt = Context(model, run.tokens + run.written, run.piece_tokens, 2), Prompt(run.segments)
     for stop in (*run.marks, run.tokens):
         read = context.read(prompt, stop)
         if stop in run.marks:
@@ -210,7 +212,7 @@ def pieces_of(run: Scenario) -> Iterator[list[Span]]:
     """What the stream will cut the prompt into."""
     start = 0
     for stop in (*run.marks, run.tokens):
-        for spans in pack(cut(run.segments, start, stop), start):
+        for spans in pack(cut(run.segments, start, stop), start, most=run.piece_tokens):
             yield [Span(_KINDS[span.segment.kind], span.length) for span in spans]
         start = stop
 
@@ -264,6 +266,7 @@ def main() -> None:
             "bits": run.bits,
             "segments": [(segment.kind, len(segment.ids)) for segment in run.segments],
             "marks": run.marks,
+            "piece_tokens": run.piece_tokens,
             "written": run.written,
             **asdict(result),
             "measured": result.measured,

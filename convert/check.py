@@ -1,7 +1,7 @@
 """What a conversion lost: `gemma-mlx convert --check`.
 
 Reads the source and the output again, some rows at a time, and compares them tensor by tensor: packed ones by their
-error, kept ones bit by bit. Knows values: not how they came about.
+error, kept ones bit by bit. Knows values: not how they came about, nor what a model makes of them (`agreement.py`).
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from gemma_mlx.convert.agreement import Agreement, agreement
 from gemma_mlx.convert.recipes import kind_of
 from gemma_mlx.convert.source import Source
 from gemma_mlx.convert.values import Values, open_values, squares
@@ -38,28 +37,18 @@ class Row:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What each kind of tensor lost, most first, and how far the logits agree, or why that was not measured.
+    """What each kind of tensor lost, most first.
 
     `cast`: the type, as safetensors spells it, to which what is not packed was rounded; None if that is as it was.
     """
 
     rows: tuple[Row, ...]
     cast: str | None
-    logits: Agreement | str
 
     def lines(self) -> list[str]:
         """The report for a person."""
         kept = f"the source's values, rounded to {self.cast}" if self.cast else "the source's bits"
-        lines = [
-            f"{row.kind:<10} {row.tensors:>4} {_tensors(row.tensors):<8} {_loss(row) or kept}" for row in self.rows
-        ]
-        if isinstance(self.logits, str):
-            return [*lines, f"logits     not compared: {self.logits}"]
-        return [
-            *lines,
-            f"logits     same best token at {100 * self.logits.top1:.1f} % of {self.logits.positions} positions, "
-            f"mean divergence {self.logits.divergence:.4f} nats",
-        ]
+        return [f"{row.kind:<10} {row.tensors:>4} {_tensors(row.tensors):<8} {_loss(row) or kept}" for row in self.rows]
 
 
 def check(source: Path, output: Path, progress: Progress | None = None) -> CheckReport:
@@ -82,7 +71,7 @@ def check(source: Path, output: Path, progress: Progress | None = None) -> Check
                 progress(done, total)
     kept = [(before.weights.tensors[name], after.weights.tensors[name]) for name in sums if sums[name] is None]
     cast = next((new.dtype for old, new in kept if new.dtype != old.dtype), None)
-    return CheckReport(_rows(sums, before), cast, agreement(before, after))
+    return CheckReport(_rows(sums, before), cast)
 
 
 def _compared(wanted: Values, got: Values, name: str) -> Sums | None:

@@ -14,11 +14,10 @@ from math import prod
 from pathlib import Path
 
 from gemma_mlx.checkpoint import ITEM_BYTES, Tensor
-from gemma_mlx.convert.recipes import Packing, Recipe, packing_of
+from gemma_mlx.convert.recipes import FLOATS, Packing, Recipe, packing_of
 from gemma_mlx.convert.source import Source
 from gemma_mlx.quantization import ModuleQuantization
 
-FLOATS = ("F32", "BF16", "F16")
 _METADATA = {"format": "mlx"}
 _ALIGNMENT = 8  # bytes; the widest tensors come first, so that each starts at a multiple of its item
 
@@ -108,7 +107,8 @@ def _before_and_after(
 
 def _tasks(source: Source, recipe: Recipe, name: str) -> Iterator[Task]:
     before, after = _before_and_after(source, recipe, name)
-    parts = _parts(source, name)
+    found = source.parts(name)
+    parts = tuple(found.values())
     if isinstance(after, Packing):
         yield _packing_task(source, recipe, name, after)
     elif before is not None and after is None:
@@ -116,14 +116,14 @@ def _tasks(source: Source, recipe: Recipe, name: str) -> Iterator[Task]:
         dtype = recipe.stored_dtype(_float_of(parts))
         yield Task(parts, (_output(source, name, dtype, shape),), shape[0], shape[1], unpack=before)
     else:
-        for ours, tensor in zip(_part_names(source, name), parts, strict=True):
+        for ours, tensor in found.items():
             rows = tensor.shape[0] if len(tensor.shape) > 1 else 1
             output = _output(source, ours, recipe.stored_dtype(tensor.dtype), tensor.shape)
             yield Task((tensor,), (output,), rows, prod(tensor.shape) // rows)
 
 
 def _packing_task(source: Source, recipe: Recipe, name: str, packing: Packing) -> Task:
-    (rows, width), parts = source.shapes[name], _parts(source, name)
+    (rows, width), parts = source.shapes[name], tuple(source.parts(name).values())
     path, stored = name.removesuffix(".weight"), packing.stored
     dtype = recipe.stored_dtype(_float_of(parts))
     groups = (rows, width // stored.group_size)
@@ -133,17 +133,6 @@ def _packing_task(source: Source, recipe: Recipe, name: str, packing: Packing) -
         _output(source, f"{path}.biases", dtype, groups),
     )
     return Task(parts, outputs, rows, width, unpack=source.packed(name), pack=packing)
-
-
-def _part_names(source: Source, name: str) -> list[str]:
-    """The tensor itself, then the scales and biases that belong to it."""
-    path = name.removesuffix(".weight")
-    companions = [f"{path}.{kind}" for kind in ("scales", "biases")] if source.packed(name) else []
-    return [name, *(each for each in companions if each in source.weights.tensors)]
-
-
-def _parts(source: Source, name: str) -> tuple[Tensor, ...]:
-    return tuple(source.weights.tensors[each] for each in _part_names(source, name))
 
 
 def _float_of(parts: tuple[Tensor, ...]) -> str:

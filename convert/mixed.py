@@ -11,10 +11,11 @@ from math import prod, sqrt
 
 from gemma_mlx.convert.layout import output_bytes
 from gemma_mlx.convert.packing import pack, unpack
-from gemma_mlx.convert.recipes import RECIPES, Packing, Recipe, find_recipe, kind_of, packing_of, size_text
+from gemma_mlx.convert.recipes import RECIPES, Packing, Recipe, find_recipe, kind_of, packing_of
 from gemma_mlx.convert.source import Source
 from gemma_mlx.convert.values import Values, open_values, squares
 from gemma_mlx.errors import GemmaError
+from gemma_mlx.memory.sizes import file_size
 from gemma_mlx.progress import Progress
 
 _BASE, _BETTER = RECIPES["mixed"].parts["language"], RECIPES["8bit"].parts["language"]
@@ -36,7 +37,7 @@ class Choice:
         kinds: dict[str, list[str]] = {}
         for path in self.errors:
             kinds.setdefault(kind_of(f"{path}.weight", (1, 1)), []).append(path)
-        lines = [f"{size_text(self.nbytes)} of {size_text(self.target)}: 8 bits for {self._count(self.errors)}"]
+        lines = [f"{file_size(self.nbytes)} of {file_size(self.target)}: 8 bits for {self._count(self.errors)}"]
         for kind, paths in kinds.items():
             loss = sum(self.errors[path] for path in paths) / len(paths)
             lines.append(f"{kind:<10} 8 bits for {self._count(paths)}, where 4 bits lose {100 * loss:.2f} %")
@@ -59,8 +60,8 @@ def choose(source: Source, target_size: int, progress: Progress | None = None) -
     if target_size < least:
         most = output_bytes(source, RECIPES["8bit"])
         raise GemmaError(
-            f"{size_text(target_size)} is less than the {size_text(_rounded_up(least))} that 4 bits take: "
-            f"choose a --target-size between that and the {size_text(_rounded_up(most))} of 8 bits"
+            f"{file_size(target_size)} is less than the {file_size(_rounded_up(least))} that 4 bits take: "
+            f"choose a --target-size between that and the {file_size(_rounded_up(most))} of 8 bits"
         )
     errors = measure(source, base, progress)
     spare, chosen = target_size - least, []

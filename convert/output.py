@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from gemma_mlx.convert.recipes import size_text
 from gemma_mlx.errors import GemmaError
+from gemma_mlx.memory.sizes import file_size
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _SPARE = 50_000_000  # bytes that stay free: tokenizer, templates, the file system's own
@@ -44,17 +44,27 @@ def check_place(output: Path, source: Path, force: bool) -> None:
     with _saving(output):
         if not output.exists() or (output.is_dir() and not any(output.iterdir())):
             return
-        is_model = (output / "config.json").is_file()
-    if not is_model:
+    if not _is_model(output):
         raise GemmaError(f"{output} exists and is no model: choose another place with -o")
     if not force:
         raise GemmaError(f"{output} exists: choose another place with -o, or replace it with --force")
 
 
+def _is_model(directory: Path) -> bool:
+    """Whether a directory may be replaced: many programs have a `config.json`, but theirs names no model."""
+    try:
+        config: Any = json.loads((directory / "config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(config, dict) and "model_type" in config
+
+
 def is_finished(output: Path, job: Job) -> bool:
     """Whether `job` was cut off after the output appeared, with nothing left to do but to tidy up."""
     with _saving(output):
-        return output.is_dir() and not _partial(output).exists() and _read_journal(output, job) == job.steps
+        journal = _read_journal(output, job)
+        # A hidden directory that a person removed leaves the same journal: only the one that was renamed is finished.
+        return journal is not None and output.is_dir() and journal == _Journal(job.steps, output.stat().st_ino)
 
 
 def tidy(output: Path) -> None:
@@ -62,6 +72,14 @@ def tidy(output: Path) -> None:
     shutil.rmtree(_replaced(output), ignore_errors=True)
     _fresh_journal(output).unlink(missing_ok=True)
     _journal(output).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Journal:
+    """Steps that are safely on the disk, of the directory with this inode, which it keeps when it is renamed."""
+
+    done: int
+    directory: int
 
 
 class Partial:
@@ -156,7 +174,8 @@ def _continued(output: Path, job: Job) -> int | None:
         file = _partial(output) / name
         if not file.is_file() or file.stat().st_size != size:
             return None
-    return _read_journal(output, job)
+    journal = _read_journal(output, job)
+    return None if journal is None else journal.done
 
 
 def _start_over(output: Path, job: Job) -> None:
@@ -171,21 +190,24 @@ def _start_over(output: Path, job: Job) -> None:
     _write_journal(output, job, 0)
 
 
-def _read_journal(output: Path, job: Job) -> int | None:
-    """Steps that are done, None without a sound journal of this job."""
+def _read_journal(output: Path, job: Job) -> _Journal | None:
+    """None without a sound journal of this job."""
     try:
         journal: Any = json.loads(_journal(output).read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(journal, dict) or journal.get("job") != job.identity:
         return None
-    done = journal.get("done")
-    return done if type(done) is int and 0 <= done <= job.steps else None
+    done, directory = journal.get("done"), journal.get("directory")
+    if type(done) is not int or not 0 <= done <= job.steps or type(directory) is not int:
+        return None
+    return _Journal(done, directory)
 
 
 def _write_journal(output: Path, job: Job, done: int) -> None:
     """Replace the journal in one step: it is the old one or the new one, never half of one."""
-    _save(_fresh_journal(output), json.dumps({"job": job.identity, "done": done}).encode())
+    journal = {"job": job.identity, "done": done, "directory": _partial(output).stat().st_ino}
+    _save(_fresh_journal(output), json.dumps(journal).encode())
     _fresh_journal(output).rename(_journal(output))
     _sync_directory(output.parent)
 
@@ -197,7 +219,7 @@ def _check_space(output: Path, job: Job) -> None:
     needed, free = sum(job.sizes.values()) + _SPARE - allocated, shutil.disk_usage(place).free
     if needed > free:
         raise GemmaError(
-            f"{output} needs {size_text(needed)}, {size_text(free)} are free at {place}: "
+            f"{output} needs {file_size(needed)}, {file_size(free)} are free at {place}: "
             "make room or choose another place with -o"
         )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gemma_mlx.errors import GemmaError
+from gemma_mlx.memory.sizes import file_size
 from gemma_mlx.quantization import ModuleQuantization
 
 Part = Literal["language", "head", "vision", "audio", "drafter", "kept"]
@@ -25,7 +26,7 @@ _PARTS: dict[str, Part] = {
 }
 _HEAD = "language_model.embed_tokens"  # embedding and output head are one matrix
 _KINDS = {"embed_tokens": "embedding", "pre_projection": "projection", "post_projection": "projection"}
-_FLOATS = ("F32", "BF16", "F16")
+FLOATS = ("F32", "BF16", "F16")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Recipe:
 
     def stored_dtype(self, dtype: str) -> str:
         """The type of an unpacked tensor, or of the scales of a packed one, that `dtype` becomes."""
-        return self.cast if self.cast is not None and dtype in _FLOATS else dtype
+        return self.cast if self.cast is not None and dtype in FLOATS else dtype
 
 
 def affine(bits: int, group_size: int) -> Packing:
@@ -137,12 +138,7 @@ def undivided(recipe: Recipe, name: str, shape: tuple[int, ...]) -> bool:
 
 def describe(recipe: Recipe, nbytes: int) -> str:
     """Size and packing for a person: "7.49 GB (4-bit, group 32)"."""
-    return f"{size_text(nbytes)} ({_packings(recipe)})"
-
-
-def size_text(nbytes: float) -> str:
-    """Bytes of files for a person: 10^9 with two decimals, below 100 MB 10^6 with one."""
-    return f"{nbytes / 1e9:.2f} GB" if nbytes >= 1e8 else f"{nbytes / 1e6:.1f} MB"
+    return f"{file_size(nbytes)} ({_packings(recipe)})"
 
 
 def _packings(recipe: Recipe) -> str:

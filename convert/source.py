@@ -11,6 +11,7 @@ from typing import Any
 
 from mlx.utils import tree_flatten
 
+from gemma_mlx.checkpoint import Tensor
 from gemma_mlx.config import DrafterConfig, ModelConfig
 from gemma_mlx.errors import ConfigError
 from gemma_mlx.fields import read_json
@@ -71,6 +72,12 @@ class Source:
     @property
     def is_packed(self) -> bool:
         return any(name.endswith(".scales") for name in self.weights.tensors)
+
+    def parts(self, name: str) -> dict[str, Tensor]:
+        """The tensor of that name and, if it is packed, the scales and biases that belong to it; all by our names."""
+        path, tensors = name.removesuffix(".weight"), self.weights.tensors
+        names = [name] if self.packed(name) is None else [name, f"{path}.scales", f"{path}.biases"]
+        return {part: tensors[part] for part in names if part in tensors}
 
     def stored_name(self, name: str) -> str:
         """The name under which MLX checkpoints hold a tensor or a module, given ours."""

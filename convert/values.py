@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import mlx.core as mx
 import numpy as np
 
-from gemma_mlx.checkpoint import Tensor
 from gemma_mlx.convert.packing import Packed, unpack
 from gemma_mlx.convert.slices import Reader, open_reader
 from gemma_mlx.convert.source import Source
@@ -30,20 +29,17 @@ class Values:
 
     def nbytes(self, name: str) -> int:
         """Bytes of a tensor in its file, with the scales and biases that it is packed with."""
-        return sum(tensor.nbytes for tensor in self._parts(name))
+        return sum(tensor.nbytes for tensor in self.source.parts(name).values())
 
     def rows(self, name: str, first: int, last: int) -> mx.array:
         """Rows of a tensor, (last - first, values in a row): float32 if it is packed, else of its own type."""
         packed = self.source.packed(name)
-        values, *fit = [self.reader.array(tensor, first, last, self.height(name)) for tensor in self._parts(name)]
+        values, *fit = [
+            self.reader.array(tensor, first, last, self.height(name)) for tensor in self.source.parts(name).values()
+        ]
         if packed is None:
             return values
         return unpack(Packed(values, fit[0], fit[1] if len(fit) > 1 else None), packed)
-
-    def _parts(self, name: str) -> list[Tensor]:
-        path, tensors = name.removesuffix(".weight"), self.source.weights.tensors
-        names = [name] if self.source.packed(name) is None else [name, f"{path}.scales", f"{path}.biases"]
-        return [tensors[part] for part in names if part in tensors]
 
 
 @contextmanager

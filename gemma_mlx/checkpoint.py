@@ -7,6 +7,7 @@ the tensors mean. Source: the safetensors format (8 bytes of header length, JSON
 
 import json
 import math
+import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16"
 WEIGHTS = "model.safetensors"  # of a model in one file
 INDEX = "model.safetensors.index.json"
 _LONGEST_HEADER = 100_000_000  # bytes, the format's own limit; a length beyond it is damage
+_MOST = 2**63  # bytes and dimensions from here on are damage
+_FILE = re.compile(r"[^/\0]+\.safetensors")  # of a shard: beside its index, wherever that came from
 _AGAIN = "download or copy it again"
 
 
@@ -60,6 +63,10 @@ def join_shards(
         raise CheckpointError(f"{index}: unused must be lists of tensor names by file: {_AGAIN}")
     tensors: dict[str, Tensor] = {}
     for shard in sorted({*weight_map.values(), *unused}):
+        if not _FILE.fullmatch(shard):
+            raise CheckpointError(
+                f"{index} names the shard {shard!r}, which is no safetensors file beside it: {_AGAIN}"
+            )
         found = header_of(shard)
         for name in unused.get(shard, ()):
             if name not in found:
@@ -122,6 +129,8 @@ def _tensor(path: Path, name: str, entry: dict[str, Any], origin: int, body: int
         if {type(number) for number in (*shape, start, end)} != {int} or min(shape, default=0) < 0:
             raise ValueError
         expected = math.prod(shape) * ITEM_BYTES[dtype]
+        if max(*shape, start, end, expected) >= _MOST:
+            raise ValueError
     except (KeyError, TypeError, ValueError):
         raise CheckpointError(f"{path}: the header entry of {name} is malformed: {_AGAIN}") from None
     if end > body:

@@ -30,11 +30,12 @@ def this_machine(ram: int | None = None, *, mac: bool = False) -> Machine:
     found = int(info.get("memory_size", 0)) or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     name = str(info.get("device_name", platform.processor() or platform.machine()))
     metal = mac or mx.metal.is_available()
+    if mac and not mx.metal.is_available():
+        name = "a Mac"
     if ram is not None or not metal:
         size = found if ram is None else ram
         share = _GPU_SHARE if metal else _CPU_SHARE
-        kind = "a Mac" if mac else name
-        return Machine(kind, "metal" if metal else "cpu", size, int(share * size), None if ram else free_memory())
+        return Machine(name, "metal" if metal else "cpu", size, int(share * size), None if ram else free_memory())
     working_set = int(info.get("max_recommended_working_set_size", _GPU_SHARE * found))
     return Machine(name, "metal", found, working_set, free_memory())
 

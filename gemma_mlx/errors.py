@@ -4,9 +4,17 @@ Each message is one line: the value, the limit, the next step. The command line 
 exits with 1. Anything that is not a `GemmaError` is a bug of ours and keeps its traceback.
 """
 
+import re
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # of terminals, lines and directions
+
 
 class GemmaError(Exception):
     """A fault that the user can mend: wrong input, missing file, too little memory."""
+
+    def __str__(self) -> str:
+        """The message, one line of visible text whatever the names hold that it took from files and servers."""
+        return _CONTROLS.sub("�", super().__str__())
 
 
 class ConfigError(GemmaError):

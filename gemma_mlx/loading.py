@@ -25,7 +25,8 @@ from gemma_mlx.model.drafter import Drafter
 from gemma_mlx.model.gemma import GemmaModel
 from gemma_mlx.models import DEMO, find_model
 from gemma_mlx.names import drafter_name, target_name
-from gemma_mlx.weights import Progress, Weights, activation_dtype, fill
+from gemma_mlx.progress import Progress
+from gemma_mlx.weights import Weights, activation_dtype, fill
 
 
 @dataclass(frozen=True)

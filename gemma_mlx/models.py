@@ -110,8 +110,12 @@ def _of_the_hub(name: str, repo: str, revision: str | None) -> Path:
     if fitting:
         return fitting[0]
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    config = try_to_load_from_cache(repo, "config.json", revision=revision)
+    try:
+        config = try_to_load_from_cache(repo, "config.json", revision=revision)
+    except HFValidationError:  # what the Hub allows in a name is narrower still
+        config = None
     if isinstance(config, str):
         return Path(config).parent
     if pulled:

@@ -17,13 +17,13 @@ from mlx.utils import tree_flatten
 
 from gemma_mlx.checkpoint import Tensor, read_tensors
 from gemma_mlx.errors import CheckpointError, ConfigError
+from gemma_mlx.progress import Progress
 from gemma_mlx.quantization import ModuleQuantization, QuantizationConfig
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
 _FLOATS = {"F32": mx.float32, "BF16": mx.bfloat16, "F16": mx.float16}
 _PACKED = {mx.uint32: "U32", mx.uint8: "U8"}  # packed weights, and the scales of microscaling formats
 
-Progress = Callable[[int, int], None]  # bytes resident, bytes in all
 Rename = Callable[[str], str | None]
 
 

@@ -193,6 +193,10 @@ def test_shards_win_over_a_leftover_file(tmp_path: Path) -> None:
         ({"b": B}, MAP | {"b": ["2.safetensors"]}, "has no weight_map"),
         ({"b": B | {"data_offsets": [0, 4]}}, MAP, "2.safetensors: b (4,) of BF16 needs 8 bytes, has 4"),
         (b"rubbish", MAP, "2.safetensors is no safetensors file"),
+        ({"b": B}, MAP | {"b": "../x/2.safetensors"}, "names the shard '../x/2.safetensors', which is no safetensors"),
+        ({"b": B}, MAP | {"b": "/2.safetensors"}, "names the shard '/2.safetensors'"),
+        ({"b": B}, MAP | {"b": "2\0.safetensors"}, "names the shard '2\\x00.safetensors'"),
+        ({"b": B}, MAP | {"b": ""}, "names the shard ''"),
     ],
 )
 def test_shards_that_do_not_fit(tmp_path: Path, second: Any, weight_map: Any, words: str) -> None:

@@ -115,6 +115,11 @@ def test_the_cache_of_the_hub(home: Path, tmp_path: Path) -> None:
     assert find_model("a/b@main") == snapshot
 
 
+@pytest.mark.parametrize("name", ["runs/a--b", "a/b.git", "a/b..c", "a/" + "b" * 100])
+def test_what_the_hub_allows_as_no_name(home: Path, name: str) -> None:
+    assert fault(name) == f"{name} is no directory, and no model of that name was pulled: gemma-mlx pull {name}"
+
+
 def test_hub_ids() -> None:
     assert split_hub_id("a/b") == ("a/b", None)
     assert split_hub_id("a-1/b.c_d@refs/pr/1") == ("a-1/b.c_d", "refs/pr/1")

@@ -1,7 +1,6 @@
 """`gemma-mlx convert`: the published weights into a directory that fits the machine."""
 
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -34,8 +33,6 @@ Examples:
   gemma-mlx convert ~/models/gemma-4-12B-it --recipe mixed --target-size 8GB
 
 What was cut off goes on when the same command is run again."""
-
-_UNITS = {"M": 1e6, "G": 1e9}
 
 
 def convert(
@@ -84,7 +81,11 @@ def convert(
         raise
     typer.echo(_summary(report, origin))
     if check:
-        _check(origin.directory, place)
+        try:
+            _check(origin.directory, place)
+        except KeyboardInterrupt:
+            typer.echo(f"stopped; {place} is finished, only the comparison is not", err=True)
+            raise
 
 
 def _announced(lines: list[str], progress: Progress) -> Progress:
@@ -114,18 +115,12 @@ def _recipe(name: str | None, target_size: str | None, source: "Source") -> tupl
     if target_size is None:
         return found, []
     from gemma_mlx.convert.mixed import choose
+    from gemma_mlx.memory.sizes import parse_size
 
+    size = parse_size(target_size, base=1000)
     with byte_bar("measuring", sys.stderr) as progress:
-        choice = choose(source, _bytes(target_size), progress)
+        choice = choose(source, size, progress)
     return choice.recipe, choice.lines()
-
-
-def _bytes(text: str) -> int:
-    """Bytes of "8GB" or "8.5 GB", counted in powers of 1000 as files are."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([MG]B?)\s*", text, re.IGNORECASE)
-    if found is None:
-        raise typer.BadParameter(f"{text!r} is no size, write it as 8GB", param_hint="--target-size")
-    return round(float(found[1]) * _UNITS[found[2][0].upper()])
 
 
 def _default_output(given: str, source: "Source", recipe: "Recipe") -> Path:
@@ -141,19 +136,29 @@ def _default_output(given: str, source: "Source", recipe: "Recipe") -> Path:
 
 def _summary(report: "Report", source: "Source") -> str:
     """One line: what was made, and how to use it."""
-    from gemma_mlx.convert.recipes import size_text
+    from gemma_mlx.memory.sizes import file_size
 
     bits = ", ".join(f"{part} {bits:g} bits" for part, bits in report.bits.items())
-    made = f"{report.output}: {size_text(report.nbytes)}, {bits}, {report.seconds:.0f} s"
+    made = f"{report.output}: {file_size(report.nbytes)}, {bits}, {report.seconds:.0f} s"
     if source.is_drafter:
         return made
     return f"{made}; gemma-mlx chat --model {shlex.quote(str(report.output))}"
 
 
 def _check(source: Path, output: Path) -> None:
+    """What the weights lost, and then what the answers did."""
+    from gemma_mlx.convert.agreement import SECONDS, agreement, obstacle
     from gemma_mlx.convert.check import check
+    from gemma_mlx.convert.source import Source
 
     with byte_bar("checking", sys.stderr) as progress:
         report = check(source, output, progress)
     for line in report.lines():
         typer.echo(line)
+    before, after = Source.read(source), Source.read(output)
+    if (reason := obstacle(before, after)) is not None:
+        typer.echo(f"logits     not compared: {reason}")
+        return
+    limit = f"up to {SECONDS / 60:.0f} minutes each beside loading"
+    typer.echo(f"asking both models for their logits, {limit}; Ctrl-C leaves it out", err=True)
+    typer.echo(f"logits     {agreement(before, after)}")

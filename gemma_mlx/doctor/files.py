@@ -13,6 +13,7 @@ from gemma_mlx.doctor.finding import Finding, State
 from gemma_mlx.errors import GemmaError, MemoryPlanError
 from gemma_mlx.hub.catalogue import CATALOGUE
 from gemma_mlx.hub.download import cache_directory
+from gemma_mlx.hub.place import existing
 from gemma_mlx.inputs.template import ChatTemplate
 from gemma_mlx.inputs.tokenizer import load_tokenizer
 from gemma_mlx.loading import LoadOptions, prepare
@@ -130,5 +131,4 @@ def disk(directory: Path, free: int, have_model: bool) -> Finding:
 def disk_here(name: str | None) -> Finding:
     """`disk` of the place that downloads go to. `name`: the model that is used, if one was named."""
     directory = cache_directory()
-    there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    return disk(directory, shutil.disk_usage(there).free, bool(name) or default_model() is not None)
+    return disk(directory, shutil.disk_usage(existing(directory)).free, bool(name) or default_model() is not None)

@@ -61,7 +61,8 @@ _HERE: dict[str, Callable[[], Permission]] = {"microphone": microphone_here, "sc
 
 
 def _in_child(what: str) -> Permission:
-    command = [sys.executable, "-m", "gemma_mlx.doctor.permissions", what]
+    """What another Python says; -P, because the current directory may hold modules of anybody."""
+    command = [sys.executable, "-P", "-m", "gemma_mlx.doctor.permissions", what]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -13,7 +13,7 @@ from gemma_mlx.checkpoint import Tensor
 from gemma_mlx.config import DrafterConfig, ModelConfig
 from gemma_mlx.errors import HubError, MemoryPlanError
 from gemma_mlx.memory.plan import limit_of, plan
-from gemma_mlx.memory.sizes import GIB
+from gemma_mlx.memory.sizes import GIB, file_size
 from gemma_mlx.memory.values import Machine, Wish
 from gemma_mlx.memory.weights import resident, sizes_of
 from gemma_mlx.model.drafter import Drafter
@@ -52,7 +52,7 @@ class Audit:
         for part in (part for part in _PARTS if part in bits_of):
             parts.setdefault(bits_of[part], []).append("drafter" if self.is_drafter else part)
         words = [f"{bits:g}-bit {_and(names)}{self._mixture(names)}" for bits, names in parts.items()]
-        return f"{', '.join(words)}, {size_of(self.nbytes)}"
+        return f"{', '.join(words)}, {file_size(self.nbytes)}"
 
     def _mixture(self, parts: list[str]) -> str:
         """How many bits each kind of language module has, if they differ."""
@@ -85,7 +85,7 @@ def room(name: str, checked: Audit, drafter: Audit | None, machine: Machine) -> 
     """Where the model fits, in words. Raises `HubError` with the numbers, and what to take instead, if it does not."""
     item, memory = 2 if machine.backend == "metal" else 4, f"{machine.ram / GIB:.3g} GB"
     if not isinstance(checked.config, ModelConfig):
-        return f"{size_of(checked.resident(item))} beside the model"
+        return f"{file_size(checked.resident(item))} beside the model"
     sizes = sizes_of(checked.config, checked.weights.tensors.values(), item)
     if drafter is not None and isinstance(drafter.config, DrafterConfig):
         sizes = sizes.with_drafter(drafter.config, drafter.resident(item))
@@ -94,15 +94,10 @@ def room(name: str, checked: Audit, drafter: Audit | None, machine: Machine) -> 
     except MemoryPlanError:
         instead = f"take `gemma-mlx pull {DEFAULT}`, or add --anyway" if name != DEFAULT else "add --anyway"
         raise HubError(
-            f"{name} does not fit in {memory}: {checked}; {size_of(sizes.weights)} of weights once loaded, "
-            f"{size_of(limit_of(machine))} may be used in all: {instead}"
+            f"{name} does not fit in {memory}: {checked}; {file_size(sizes.weights)} of weights once loaded, "
+            f"{file_size(limit_of(machine))} may be used in all: {instead}"
         ) from None
     return f"fits in {memory} with a context of {planned.largest_context:,}"
-
-
-def size_of(nbytes: int) -> str:
-    """As downloads are told: two decimals, because 6.74 and 6.85 are different files."""
-    return f"{nbytes / 1e9:.2f} GB" if nbytes >= 1e8 else f"{nbytes / 1e6:.1f} MB"
 
 
 def _and(names: list[str]) -> str:

@@ -24,7 +24,7 @@ from gemma_mlx.errors import HubError
 
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})  # statuses that another try may mend
 _NETWORK = "check the network, HTTPS_PROXY and HF_ENDPOINT"
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class OfflineError(HubError):

@@ -14,7 +14,7 @@ from gemma_mlx.errors import CheckpointError
 from gemma_mlx.hub.repository import Repository
 
 _FIRST = 100_000  # bytes: most headers whole, so that one request is enough
-_LONGEST_JSON = 50_000_000
+_LONGEST_JSON = 10_000_000  # bytes; the 12B's are 100 kB, and larger ones are not worth parsing
 
 
 def read_config(repository: Repository) -> dict[str, Any]:
@@ -57,6 +57,8 @@ def _reader(repository: Repository, name: str) -> Callable[[int], bytes]:
     pieces = _pieces(repository, name)
 
     def read(count: int) -> bytes:
+        if count > _LONGEST_JSON:
+            raise CheckpointError(f"{repository.label(name)} has a header of {count} bytes: it is no checkpoint")
         while len(buffer) < count and (piece := next(pieces, b"")):
             buffer.extend(piece)
         taken = bytes(buffer[:count])

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gemma_mlx.errors import HubError
 from gemma_mlx.hub.faults import disk_faults
+from gemma_mlx.memory.sizes import file_size
 from gemma_mlx.models import HOME_VARIABLE, models_directory
 
 RECORD = "pulled.json"
@@ -91,17 +92,22 @@ def whole_directory(name: str, revision: str) -> Path | None:
         return None
 
 
+def existing(directory: Path) -> Path:
+    """The directory, or the nearest around it that is there: the disk that it would be on."""
+    return next(path for path in (directory, *directory.absolute().parents) if path.exists())
+
+
 def check_space(needs: Mapping[Path, int]) -> None:
     """Raise `HubError` with the numbers if the disks of these directories have too little room for so many bytes."""
     disks: dict[int, list[tuple[Path, int]]] = {}
     for directory, nbytes in needs.items():
-        there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+        there = existing(directory)
         disks.setdefault(there.stat().st_dev, []).append((there, nbytes))
     for wanted in disks.values():
         place, total = wanted[0][0], sum(nbytes for _, nbytes in wanted)
         free = shutil.disk_usage(place).free
         if total > free:
             raise HubError(
-                f"{total / 1e9:.2f} GB are to come, {free / 1e9:.2f} GB are free at {place}: "
+                f"{file_size(total)} are to come, {file_size(free)} are free at {place}: "
                 f"make room, or set HF_HOME and {HOME_VARIABLE} to another disk"
             )

@@ -19,6 +19,7 @@ from gemma_mlx.hub.headers import read_config, read_tensors
 from gemma_mlx.hub.media import MEDIA_FILE, Media, index_with, media_of, replaced
 from gemma_mlx.hub.place import (
     MEND_HOME,
+    RECORD,
     alone,
     check_space,
     clear,
@@ -52,7 +53,7 @@ class Order:
     @property
     def files(self) -> list[str]:
         """What the directory needs of the repository, weights last."""
-        companions = sorted(name for name in self.repository.files if name.endswith(_COMPANIONS))
+        companions = sorted(name for name in self.repository.files.keys() - {RECORD} if name.endswith(_COMPANIONS))
         return [*companions, *sorted({tensor.file.name for tensor in self.tensors.values()})]
 
 

@@ -61,14 +61,14 @@ class Repository:
             if (cached := _cached(repo, revision)) is None:
                 raise
             return cached
-        commit = info.sha or ""
+        commit = str(info.sha)
         if not _COMMIT.fullmatch(commit) or (revision and _COMMIT.fullmatch(revision) and commit != revision):
-            raise HubError(f"{name}: the Hub answers with commit {commit or 'unknown'}: check HF_ENDPOINT")
+            raise HubError(f"{name}: the Hub answers with commit {commit}: check HF_ENDPOINT")
         files = {}
         for sibling in info.siblings or ():
-            size, digest = sibling.size, sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
+            size, digest = sibling.size, str(sibling.lfs.sha256 if sibling.lfs else sibling.blob_id)
             if _NAME.fullmatch(sibling.rfilename):
-                if size is None or digest is None or not _DIGEST.fullmatch(digest):
+                if type(size) is not int or size < 0 or not _DIGEST.fullmatch(digest):
                     raise HubError(f"{name}: the Hub lists no size or digest of {sibling.rfilename}: check HF_ENDPOINT")
                 files[sibling.rfilename] = HubFile(sibling.rfilename, size, digest)
         return cls(repo, commit, files)

@@ -2,8 +2,8 @@
 
 Mirrors `stream.py` and `model/` with what MLX makes of norms, rotary embeddings, attention and masks on a CPU, in the
 order in which it queues them: keys before queries before values. Queue entries (see `tape.py`) are those of the graphs
-that MLX builds. Results of one number a row are left out. Scratch is counted in float32, as norms and softmax are
-computed whatever the activation type.
+that MLX builds. Results of one number a row are left out. Scratch is counted in float32, the default on a CPU; for
+16-bit activations, whose norms take copies in float32, it is an estimate that may be a fifth too small or too large.
 Source: mlx 0.32.4, `mx.export_to_dot` of a layer and `fast.cpp`; measured by `benchmarks/memory.py`.
 """
 

@@ -10,12 +10,12 @@ from gemma_mlx.memory import cpu, metal
 from gemma_mlx.memory.caches import Caches, Span, length_of, snapshot_bytes
 from gemma_mlx.memory.values import Backend, Knobs, ModelBytes
 
-PIECE_TOKENS, LONG_PIECE_TOKENS, LONG_CONTEXT = 512, 256, 8192  # as in `stream.py`, which cannot be imported without
-MAX_SCORES = 2**22  # MLX
+# As in `stream.py`, which cannot be imported without MLX.
+PIECE_TOKENS, LONG_PIECE_TOKENS, LONG_CONTEXT, MAX_SCORES = 512, 256, 8192, 2**22
 _PEAKS = {"cpu": cpu.peak, "metal": metal.peak}
-_CHOICE = (
-    35  # bytes for each entry of the vocabulary: seven arrays in float32, three of booleans, and suppressed tokens
-)
+# Bytes for each entry of the vocabulary while a token is drawn: seven float32 arrays, three of booleans, and one of
+# suppressed tokens, with the published top-k and top-p.
+_CHOICE = 35
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,9 @@ def _piece(knobs: Knobs, end: int) -> int:
 
 
 def _reading(model: ModelBytes, backend: Backend, caches: Caches, spans: Sequence[Span]) -> Moment:
+    length, peak = length_of(spans), _PEAKS[backend](model, caches, spans)
     what = "pictures" if any(span.kind == "image" for span in spans) else "a piece"
-    return _moment(
-        f"{what} of {length_of(spans)} tokens", model, caches, length_of(spans), _PEAKS[backend](model, caches, spans)
-    )
+    return _moment(f"{what} of {length} tokens", model, caches, length, peak)
 
 
 def _writing(model: ModelBytes, backend: Backend, caches: Caches) -> Moment:

@@ -11,7 +11,7 @@ import pytest
 import gemma_mlx
 from gemma_mlx.convert import agreement
 from gemma_mlx.convert import check as check_module
-from gemma_mlx.convert.agreement import Agreement
+from gemma_mlx.convert.agreement import Agreement, obstacle
 from gemma_mlx.convert.check import CheckReport, Row, check
 from gemma_mlx.convert.recipes import find_recipe
 from gemma_mlx.convert.run import convert
@@ -187,14 +187,30 @@ def test_logits_agree_the_more_the_less_is_lost(tmp_path: Path) -> None:
     found: dict[str, Agreement] = {}
     for recipe in ("bf16", "8bit", "4bit"):
         convert(DEMO, tmp_path / recipe, find_recipe(recipe))
-        logits = check(DEMO, tmp_path / recipe).logits
-        assert isinstance(logits, Agreement)
-        found[recipe] = logits
+        found[recipe] = agreement.agreement(Source.read(DEMO), Source.read(tmp_path / recipe))
     assert found["bf16"].top1 == 1
     assert found["bf16"].divergence == pytest.approx(0, abs=1e-6)
     assert 0 < 10 * found["8bit"].divergence < found["4bit"].divergence
     assert found["4bit"].top1 < found["8bit"].top1 <= 1
     assert {logits.positions for logits in found.values()} == {found["bf16"].positions}
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+def test_pieces_change_no_logits(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = list(range(2, 23))
+    whole = agreement._logits(DEMO, ids, 60)
+    monkeypatch.setattr(agreement, "_PIECE", piece)
+    assert mx.allclose(agreement._logits(DEMO, ids, 60), whole, atol=1e-4)
+    assert agreement._logits(DEMO, ids, 0).shape == (min(piece, 21), whole.shape[1])
+
+
+def test_what_was_read_in_time_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = Source.read(DEMO)
+    found = agreement.agreement(demo, demo, seconds=0)
+    assert (found.positions, found.top1) == (agreement._PIECE, 1)
+    rows = iter([20, 12])  # the second is slower
+    monkeypatch.setattr(agreement, "_logits", lambda *_: mx.zeros((next(rows), 5)))
+    assert agreement.agreement(demo, demo).positions == 12
 
 
 def test_agreement_from_its_definition() -> None:
@@ -210,17 +226,20 @@ def test_agreement_from_its_definition() -> None:
 def test_logits_that_do_not_fit_are_not_compared(source: Path, four_bit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = agreement._loaded_bytes(Source.read(source))
     monkeypatch.setattr(agreement, "free_memory", lambda: free - 1)
-    assert check(source, four_bit).logits == f"{free / 1e6:.1f} MB of memory are needed, {free / 1e6:.1f} MB are free"
+    both = Source.read(source), Source.read(four_bit)
+    assert obstacle(*both) == f"{free / 1e6:.1f} MB of memory are needed, {free / 1e6:.1f} MB are free"
     for enough in (free, None):
         monkeypatch.setattr(agreement, "free_memory", lambda enough=enough: enough)
-        assert "tokenizer" in str(check(source, four_bit).logits)  # this one has none
+        assert "tokenizer" in str(obstacle(*both))  # this one has none
+    assert obstacle(Source.read(DEMO), Source.read(DEMO)) is None
 
 
 def test_an_assistant_is_checked_without_logits(tmp_path: Path) -> None:
     convert(ASSISTANT, tmp_path / "8bit", find_recipe("8bit", drafter=True))
     report = check(ASSISTANT, tmp_path / "8bit")
     assert {row.kind for row in report.rows} == MATRICES - {"k", "v"} | {"projection", "kept"}
-    assert report.lines()[-1] == "logits     not compared: the assistant answers nothing without its target"
+    both = Source.read(ASSISTANT), Source.read(tmp_path / "8bit")
+    assert obstacle(*both) == "the assistant answers nothing without its target"
 
 
 def test_the_report_is_a_table() -> None:
@@ -229,9 +248,10 @@ def test_the_report_is_a_table() -> None:
         Row("embedding", 1, 0.0839, 0.0839, "language_model.embed_tokens.weight"),
         Row("kept", 338),
     )
-    assert CheckReport(rows, None, Agreement(89, 0.9551, 0.01234)).lines() == [
+    assert CheckReport(rows, None).lines() == [
         "down         48 tensors  error 9.43 %, at most 12.51 % in language_model.layers.3.mlp.down_proj.weight",
         "embedding     1 tensor   error 8.39 %",
         "kept        338 tensors  the source's bits",
-        "logits     same best token at 95.5 % of 89 positions, mean divergence 0.0123 nats",
     ]
+    told = "same best token at 95.5 % of 89 positions, mean divergence 0.0123 nats"
+    assert str(Agreement(89, 0.9551, 0.01234)) == told

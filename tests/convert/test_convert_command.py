@@ -116,11 +116,10 @@ def test_mixed_within_a_size(model: Path) -> None:
     assert contents(model.with_name("b")) == contents(place)
     fault = gemma_mlx("convert", model, "-o", model.with_name("c"), "--target-size", "1MB").fault
     assert "1.0 MB is less than the 1.7 MB that 4 bits take" in fault
+    assert gemma_mlx("convert", model, "--target-size", "big").fault.startswith("'big' is no size: write it as ")
 
 
-@pytest.mark.parametrize(
-    "arguments", [("--recipe", "mixed"), ("--recipe", "4bit", "--target-size", "8GB"), ("--target-size", "big"), ()]
-)
+@pytest.mark.parametrize("arguments", [("--recipe", "mixed"), ("--recipe", "4bit", "--target-size", "8GB"), ()])
 def test_wrong_usage(arguments: tuple[str, ...]) -> None:
     source = ("demo",) if arguments else ()
     assert gemma_mlx("convert", *source, *arguments).code == 2
@@ -148,6 +147,28 @@ def test_check(model: Path) -> None:
     done = gemma_mlx("convert", model, "--check")
     assert done.code == 0
     assert len(done.out.splitlines()) > 2
+    assert done.out.splitlines()[-1].startswith("logits     same best token at ")
+    assert "asking both models for their logits, up to 2 minutes each" in done.err.splitlines()[-1]
+
+
+def test_check_of_what_cannot_be_asked(tmp_path: Path) -> None:
+    done = gemma_mlx("convert", find_model("demo").with_name("demo-assistant"), "-o", tmp_path / "out", "--check")
+    assert done.code == 0
+    assert done.out.splitlines()[-1] == "logits     not compared: the assistant answers nothing without its target"
+    assert "asking" not in done.err
+
+
+@pytest.mark.parametrize("place", ["gemma_mlx.convert.check.check", "gemma_mlx.convert.agreement.agreement"])
+def test_ctrl_c_while_it_compares(place: str, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupted)
+    stopped = gemma_mlx("convert", model, "--check")
+    output = model.with_name("model-4bit")
+    assert stopped.code == 130
+    assert stopped.err.splitlines()[-1] == f"stopped; {output} is finished, only the comparison is not"
+    load(output)
 
 
 def test_the_bar_counts_bytes_of_the_source(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

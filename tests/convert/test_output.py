@@ -69,8 +69,9 @@ def test_an_empty_directory_is_filled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "journal",
     [b"", b"{", b"[]", b"7", b"\xff", b"{}", b'{"job": "a"}']
-    + [json.dumps({"job": job, "done": done}).encode() for job, done in (("b", 2), (None, 2))]
-    + [json.dumps({"job": "a", "done": done}).encode() for done in (-1, 5, True, "2", 2.0, None)],
+    + [json.dumps({"job": job, "done": 2, "directory": 1}).encode() for job in ("b", None)]
+    + [json.dumps({"job": "a", "done": done, "directory": 1}).encode() for done in (-1, 5, True, "2", 2.0, None)]
+    + [json.dumps({"job": "a", "done": 2, "directory": directory}).encode() for directory in (None, "1", 1.0)],
 )
 def test_a_journal_that_is_worth_nothing(tmp_path: Path, journal: bytes) -> None:
     output = tmp_path / "out"
@@ -101,15 +102,26 @@ def test_finished_but_not_tidied(tmp_path: Path) -> None:
     output, other = tmp_path / "out", Job("b", 4, {}, {})
     run(output)
     assert not is_finished(output, JOB)  # nothing says of which job it is
+    directory = output.stat().st_ino
     for done in range(5):
-        hidden(output, "journal").write_text(json.dumps({"job": "a", "done": done}))
+        hidden(output, "journal").write_text(json.dumps({"job": "a", "done": done, "directory": directory}))
         assert is_finished(output, JOB) == (done == 4)
     assert not is_finished(output, other)
-    hidden(output, "partial").mkdir()
-    assert not is_finished(output, JOB)  # it would have become the output
-    hidden(output, "partial").rename(tmp_path / "elsewhere")
     shutil.rmtree(output)
     assert not is_finished(output, JOB)
+
+
+def test_an_old_model_is_not_taken_for_the_new_one(tmp_path: Path) -> None:
+    """After the last step the disk is full, and a person removes the hidden directory to make room."""
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "config.json").write_bytes(b"old")
+    with open_partial(output, JOB) as partial:
+        partial.commit(JOB.steps)
+    shutil.rmtree(hidden(output, "partial"))
+    assert not is_finished(output, JOB)
+    assert run(output) == 0
+    assert contents(output) == EXPECTED
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
@@ -139,14 +151,16 @@ def test_short_writes_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_places(tmp_path: Path) -> None:
     source = tmp_path / "models" / "source"
     source.mkdir(parents=True)
-    (source / "config.json").write_bytes(b"{}")
+    (source / "config.json").write_bytes(b'{"model_type": "gemma4_unified"}')
     for output in (source, source / "out", source / "a" / "b", tmp_path / "models", tmp_path):
         for force in (False, True):
             with pytest.raises(GemmaError, match="is the source, inside it or around it: choose another place with -o"):
                 check_place(output, source, force)
-    other, junk, file = tmp_path / "other", tmp_path / "junk", tmp_path / "file"
+    other, junk, file, program = (tmp_path / name for name in ("other", "junk", "file", "program"))
     shutil.copytree(source, other)
     junk.mkdir()
+    program.mkdir()
+    (program / "config.json").write_bytes(b'{"name": "a web server"}')
     check_place(junk, source, False)
     (junk / "letter.txt").write_bytes(b"")
     file.write_bytes(b"")
@@ -154,7 +168,7 @@ def test_places(tmp_path: Path) -> None:
     check_place(other, source, True)
     with pytest.raises(GemmaError, match=r"other exists: .* replace it with --force"):
         check_place(other, source, False)
-    for output in (junk, file):
+    for output in (junk, file, program):
         with pytest.raises(GemmaError, match="exists and is no model"):
             check_place(output, source, True)
 

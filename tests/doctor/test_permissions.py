@@ -65,7 +65,9 @@ def test_screen_asks_core_graphics(allowed: bool, expected: str, monkeypatch: py
 
 def test_a_child_answers_for_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    said = '[ "$1 $2" = "-m gemma_mlx.doctor.permissions" ] && [ "$3" = microphone ] && echo denied || echo allowed'
+    said = (
+        '[ "$1 $2 $3" = "-P -m gemma_mlx.doctor.permissions" ] && [ "$4" = microphone ] && echo denied || echo allowed'
+    )
     path_with(tmp_path, python=said)
     assert permissions.microphone() == "denied"
     assert permissions.screen() == "allowed"
@@ -84,3 +86,12 @@ def test_without_the_frameworks_nothing_is_known() -> None:
         permissions.microphone_here()
     with pytest.raises(OSError, match="CoreGraphics"):
         permissions.screen_here()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="it would ask the system")
+def test_the_child_imports_nothing_from_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gemma_mlx").mkdir()
+    (tmp_path / "ctypes.py").write_text("print('allowed')\nraise SystemExit")
+    (tmp_path / "gemma_mlx" / "__init__.py").write_text("print('allowed')\nraise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    assert permissions.screen() == "unknown"

@@ -19,6 +19,7 @@ from gemma_mlx.hub.audit import Audit, audit, room
 from gemma_mlx.hub.media import index_with, media_of, replaced
 from gemma_mlx.hub.repository import Repository
 from gemma_mlx.memory.sizes import GIB
+from gemma_mlx.memory.values import Machine
 from gemma_mlx.model.drafter import Drafter
 from gemma_mlx.model.gemma import GemmaModel
 from tests.configs import published
@@ -26,6 +27,7 @@ from tests.saved import of_mlx_vlm
 
 Table = tuple[dict[str, Any], dict[str, Tensor]]
 MAC = this_machine(16 * GIB, mac=True)
+CPU = Machine("some Xeon", "cpu", 32 * GIB, 25 * GIB, None)
 
 
 def table(network: nn.Module, raw: dict[str, Any], bits_of: Callable[[str], int]) -> Table:
@@ -91,6 +93,7 @@ def test_the_assistant() -> None:
     assert assistant().nbytes == 845_713_928
     assert str(assistant()) == "16-bit drafter, 0.85 GB"
     assert room("assistant", assistant(), None, MAC) == "0.85 GB beside the model"
+    assert room("assistant", assistant(), None, CPU) == "1.69 GB beside the model"  # in float32
 
 
 def test_the_hybrid(tmp_path: Path) -> None:

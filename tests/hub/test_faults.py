@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from huggingface_hub import constants
 
+from gemma_mlx.checkpoint import INDEX
 from gemma_mlx.hub.place import alone, partial_directory
 from gemma_mlx.models import models_directory
 from tests.command import gemma_mlx
@@ -79,7 +80,9 @@ def test_an_answer_of_no_hub(hub: Hub, listing: bytes) -> None:
     assert "HF_ENDPOINT" in fault("4bit")
 
 
-@pytest.mark.parametrize("entry", [{"size": None}, {"blobId": None}, {"blobId": "../../x"}])
+@pytest.mark.parametrize(
+    "entry", [{"size": None}, {"size": "3"}, {"size": -1}, {"blobId": None}, {"blobId": 5}, {"blobId": "../../x"}]
+)
 def test_a_listing_without_sizes_or_digests(hub: Hub, entry: dict[str, Any]) -> None:
     sibling = {"rfilename": "config.json", "size": 3, "blobId": "a" * 40} | entry
     hub.listing = json.dumps({"id": FOUR.repo, "sha": FOUR.revision, "siblings": [sibling]}).encode()
@@ -127,6 +130,18 @@ def packed(header: dict[str, Any]) -> str:
     return min(name for name, entry in header.items() if entry.get("dtype") == "U32" and "layers" in name)
 
 
+def lengthen(content: bytes) -> bytes:
+    return struct.pack("<Q", 90_000_000) + content[8:] + bytes(95_000_000)
+
+
+def cursor_up(header: dict[str, Any]) -> None:
+    header["\n\x1b[A"] = header.pop(packed(header)) | {"dtype": "\x1b[2J"}
+
+
+def without_end(header: dict[str, Any]) -> None:
+    header[packed(header)]["shape"] = [2**62] * 1000
+
+
 def lose_a_tensor(header: dict[str, Any]) -> None:
     del header[packed(header)]
 
@@ -147,11 +162,15 @@ def eight_bits(content: bytes) -> bytes:
         Change("config.json", another_family, f"{FOUR.repo}/config.json is 'llama', supported: Gemma 4 12B"),
         Change("config.json", lambda content: b"{", "config.json is no JSON"),
         Change("config.json", lambda content: b"[]", "config.json holds a list"),
+        Change("config.json", lambda content: content + b" " * 10_000_000, "bytes: it is no description"),
         Change("config.json", eight_bits, "config.json says 64 and 8"),
         Change(SHARD, longer, "bytes, its header describes"),
         Change(SHARD, lambda content: content[:-7], "is truncated"),
         Change(SHARD, lambda content: content[:50], "is truncated"),
         Change(SHARD, lambda content: b"\x05" + bytes(7) + b"what?", "is no safetensors file"),
+        Change(SHARD, lengthen, "has a header of 90000000 bytes: it is no checkpoint"),
+        Change(SHARD, other_header(cursor_up), "header entry of ��[A is malformed"),
+        Change(SHARD, other_header(without_end), ".weight is malformed"),
         Change(SHARD, other_header(lose_a_tensor), ".weight, which is in no shard"),
         Change(SHARD, other_header(lie_about_a_place), " of U32 needs "),
     ],
@@ -165,6 +184,18 @@ def test_checkpoints_are_judged_before_they_come(
     assert FOUR.repo in line
     assert hub.weights_served() <= 300_000  # headers of three files
     assert not models_directory().exists()
+
+
+@pytest.mark.parametrize(
+    "shard", ["../../config.json", f"/{SHARD}", f"deep/{SHARD}", "config.json", "nowhere.safetensors"]
+)
+def test_an_index_that_names_other_files(hub: Hub, shard: str) -> None:
+    index = json.loads(four(hub)[INDEX])
+    index["weight_map"][min(index["weight_map"])] = shard
+    four(hub)[INDEX] = json.dumps(index).encode()
+    line = fault("4bit")
+    assert shard in line
+    assert FOUR.repo in line
 
 
 def test_a_missing_shard(hub: Hub) -> None:
@@ -239,7 +270,7 @@ class Usage(NamedTuple):
 def test_too_little_room(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 10**12, 1_000_000))
     line = fault()
-    assert "0.00 GB are free at" in line
+    assert "1.0 MB are free at" in line
     assert "set HF_HOME and GEMMA_MLX_HOME to another disk" in line
     assert hub.weights_served() <= 400_000
 

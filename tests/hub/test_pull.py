@@ -1,6 +1,7 @@
 """`gemma-mlx pull` from a Hub on this machine: what comes, how it continues, and what needs no network."""
 
 import json
+import os
 from pathlib import Path
 
 import mlx.core as mx
@@ -10,6 +11,7 @@ from huggingface_hub import constants
 from gemma_mlx import checkpoint
 from gemma_mlx.errors import ConfigError
 from gemma_mlx.hub.media import MEDIA_FILE
+from gemma_mlx.hub.place import RECORD
 from gemma_mlx.hub.pull import pull
 from gemma_mlx.loading import load_model
 from gemma_mlx.models import default_model, find_model, models_directory
@@ -73,6 +75,15 @@ def test_weights_are_links_into_the_cache_that_others_share(hub: Hub, tmp_path: 
     assert "README.md" not in {path.name for path in (models_directory() / "4bit").iterdir()}
 
 
+def test_a_repository_with_a_record_of_its_own(hub: Hub, tmp_path: Path) -> None:
+    """Ours would be written through the link, into the cache that others share."""
+    hub.repositories[ASSISTANT.repo][ASSISTANT.revision][RECORD] = b'{"repo": "../x"}'
+    assert gemma_mlx("pull", "assistant").code == 0
+    record = models_directory() / "assistant" / RECORD
+    assert not record.is_symlink()
+    assert json.loads(record.read_text())["repo"] == ASSISTANT.repo
+
+
 def test_a_disk_without_links_gets_copies(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Path, target: Path) -> None:
         raise OSError(95, "Operation not supported")
@@ -112,6 +123,14 @@ def test_a_cache_that_was_emptied_is_filled_again(hub: Hub, tmp_path: Path) -> N
     assert shard.read_bytes() == four_bit()[SHARDS[1]]
     assert hub.weights_served() - before < len(four_bit()[SHARDS[1]]) + 400_000 + 1_300_000  # media, and headers
     assert not list(models_directory().glob(".*.old"))
+
+
+def test_a_file_that_became_shorter_is_fetched_again(hub: Hub) -> None:
+    gemma_mlx("pull", "4bit")
+    shard = models_directory() / "4bit" / SHARDS[1]
+    os.truncate(shard.resolve(), 100)
+    assert gemma_mlx("pull", "4bit").err.startswith("4bit: 4-bit language")
+    assert shard.read_bytes() == four_bit()[SHARDS[1]]
 
 
 def test_progress_counts_every_byte_once(hub: Hub) -> None:

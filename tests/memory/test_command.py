@@ -55,6 +55,18 @@ def test_a_model_on_disk_is_read_from_its_headers() -> None:
     narrow = json.loads(gemma_mlx("plan", "--model", "demo", "--dtype", "bfloat16", "--json").out)
     wide = json.loads(gemma_mlx("plan", "--model", "demo", "--dtype", "float32", "--json").out)
     assert 2 * narrow["parts"][0]["bytes"] == wide["parts"][0]["bytes"]
+    assert not narrow["verified"]
+
+
+def test_a_drafter_is_the_models_own_a_named_one_or_none() -> None:
+    assistant = find_model("demo").with_name("demo-assistant")
+    for model, own in (("demo", True), ("4bit", False)):
+        found = {}
+        for draft in ("auto", str(assistant), "off"):
+            run = gemma_mlx("plan", "--model", model, "--draft", draft, "--memory", "64GB", "--mac", "--json")
+            found[draft] = json.loads(run.out)["parts"][1]["bytes"]
+        assert 0 == found["off"] < found[str(assistant)] < 10**8
+        assert (found["auto"] == found[str(assistant)]) is own
 
 
 def test_wishes_are_kept_and_what_is_given_up_is_told() -> None:

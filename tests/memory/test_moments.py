@@ -18,7 +18,7 @@ def test_no_conversation_takes_more_than_the_plan_assumes(backend: Backend, toke
         run = scenario(seed, tokens, (96, 128))
         model = ModelBytes(ModelConfig.from_dict(raw_config(run)), 0, 0, 4)
         pictures = [len(segment.ids) for segment in run.segments if segment.kind == "image"]
-        knobs = Knobs(run.tokens + run.written, 512, len(run.marks), max(pictures, default=70), False)
+        knobs = Knobs(run.tokens + run.written, run.piece_tokens, len(run.marks), max(pictures, default=70), False)
         planned = worst(model, backend, knobs).nbytes
         planned += len(run.marks) * snapshot_bytes(model.config.text_config, knobs.context, model.item)
         assert of_run(model, backend, pieces_of(run), run.marks, run.written).nbytes <= planned, seed

@@ -102,9 +102,9 @@ def test_the_largest_context_is_the_largest() -> None:
 
 
 def test_things_are_given_up_in_order() -> None:
-    """From a machine where all fits down to one where nothing does, in steps of 32 MB."""
+    """From a machine where all fits down to one where nothing does, in steps of 64 MB."""
     seen: list[tuple[int, ...]] = []
-    for megabytes in range(16 * 1024, 12 * 1024, -32):
+    for megabytes in range(16 * 1024, 12 * 1024, -64):
         try:
             planned = plan(WITH_DRAFTER, mac(megabytes / 1024), Wish())
         except MemoryPlanError:
