@@ -38,11 +38,11 @@ def append(path: Path | None, result: dict[str, Any]) -> None:
 
 
 def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:
-    """Median, least and most."""
+    """Median, least and most; whole numbers if `digits` is 0."""
     return {
-        "median": round(statistics.median(values), digits),
-        "min": round(min(values), digits),
-        "max": round(max(values), digits),
+        "median": round(statistics.median(values), digits or None),
+        "min": round(min(values), digits or None),
+        "max": round(max(values), digits or None),
     }
 
 

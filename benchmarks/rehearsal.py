@@ -4,9 +4,9 @@
 
 Fabricates Gemma 4 12B and its assistant with random weights, converts both with the recipe `4bit`, inspects and plans,
 loads, and generates a few tokens after text, a picture of 70 tokens and a clip of a second. Needs 33 GB of disk and
-9 GB of memory. On a CPU with two cores it takes about a quarter of an hour, nearly all of it reading the prompt. Every stage
-is a process of its own, so that its peak is its own; stages that are done are not repeated, their figures stand in
-DIR/stages.jsonl. Nothing is deleted.
+9 GB of memory. On a CPU with two cores it takes about a quarter of an hour, nearly all of it reading the prompt. Every
+stage is a process of its own, so that its peak is its own; stages that are done are not repeated, their figures stand
+in DIR/stages.jsonl. Nothing is deleted.
 """
 
 import argparse

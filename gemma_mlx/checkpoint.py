@@ -108,7 +108,9 @@ def parse_header(path: Path, size: int, read: Callable[[int], bytes]) -> dict[st
     if not header:
         raise CheckpointError(f"{path} is truncated: {size} bytes, its header alone needs more, {_AGAIN}")
     try:
-        entries = json.loads(header)
+        entries = json.loads(header, object_pairs_hook=_once)
+    except _Twice as fault:
+        raise CheckpointError(f"{path} holds {fault} twice: {_AGAIN}") from None
     except (ValueError, RecursionError):
         raise CheckpointError(f"{path} is no safetensors file (its header is not JSON): {_AGAIN}") from None
     if not isinstance(entries, dict):
@@ -121,6 +123,19 @@ def parse_header(path: Path, size: int, read: Callable[[int], bytes]) -> dict[st
         if start < end:
             raise CheckpointError(f"{path}: {other} overlaps {name}: {_AGAIN}")
     return tensors
+
+
+class _Twice(ValueError):
+    """A name that an object of JSON has two of."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object, whose last entry of a name would silently count."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(next(name for name in names if names.count(name) > 1))
+    return found
 
 
 def _tensor(path: Path, name: str, entry: dict[str, Any], origin: int, body: int) -> Tensor:

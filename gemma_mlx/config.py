@@ -19,6 +19,7 @@ from gemma_mlx.quantization import QuantizationConfig, quantization_config
 
 SLIDING = "sliding_attention"
 FULL = "full_attention"
+_MOST_ROWS = 2**31  # MLX counts the rows of an array in 32 bits
 _PATTERN = 6  # five sliding layers, then a full one, when a config does not list its layers
 
 
@@ -207,6 +208,8 @@ def _text_config(fields: Fields) -> TextConfig:
     queries = fields.integer("num_attention_heads")
     if queries % heads or queries % full_heads:
         raise fields.fault("num_attention_heads", f"a multiple of the {heads} and {full_heads} key-value heads")
+    if queries * max(dim, full_dim) >= _MOST_ROWS:
+        raise fields.fault("num_attention_heads", f"at most {(_MOST_ROWS - 1) // max(dim, full_dim)}")
     ropes = fields.section("rope_parameters") or Fields({}, where)
     cap = raw.get("final_logit_softcapping")
     return TextConfig(
@@ -227,7 +230,7 @@ def _text_config(fields: Fields) -> TextConfig:
         num_kv_shared_layers=fields.integer("num_kv_shared_layers", 0, least=0),
         final_logit_softcapping=None if cap is None else fields.number("final_logit_softcapping", None),
         rms_norm_eps=fields.number("rms_norm_eps", 1e-6),
-        max_position_embeddings=fields.integer("max_position_embeddings", 262144),
+        max_position_embeddings=fields.integer("max_position_embeddings", 262144, most=_MOST_ROWS - 1),
         pad_token_id=fields.integer("pad_token_id", 0, least=0),
     )
 
@@ -282,8 +285,8 @@ def _vision_config(fields: Fields | None, text: TextConfig) -> VisionConfig | No
         mm_embed_dim=embed,
         output_proj_dims=embed,
         mm_posemb_size=fields.integer("mm_posemb_size", 1120),
-        patch_size=fields.integer("patch_size", 16),
-        pooling_kernel_size=fields.integer("pooling_kernel_size", 3),
+        patch_size=fields.integer("patch_size", 16, most=1024),
+        pooling_kernel_size=fields.integer("pooling_kernel_size", 3, most=16),
         num_soft_tokens=fields.integer("num_soft_tokens", 280),
         rms_norm_eps=fields.number("rms_norm_eps", 1e-6),
     )

@@ -40,7 +40,7 @@ class Fields:
             raise self.fault(key, "an object")
         return None if value is None else Fields(value, self.where)
 
-    def integer(self, key: str, default: int | None = None, least: int = 1, most: int = 2**31 - 1) -> int:
+    def integer(self, key: str, default: int | None = None, least: int = 1, most: int = 2**24) -> int:
         """A whole number within the bounds; without a default it must be there."""
         value = default if self.raw.get(key) is None else self.raw[key]
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:

@@ -6,6 +6,7 @@ Knows options and their ranges: not commands, streams or exit statuses. Everythi
 import dataclasses
 import math
 import os
+import re
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gemma_mlx.errors import InputError
+from gemma_mlx.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from gemma_mlx.chat import Chat
@@ -37,8 +38,20 @@ def _above_zero(value: float | None) -> float | None:
 
 def _positions(value: str | None) -> str | None:
     """A whole number above zero, or auto."""
-    if value not in (None, "auto") and not (value.isascii() and value.isdecimal() and int(value)):
+    if value is not None and value != "auto" and not re.fullmatch(r"0*[1-9][0-9]{0,8}", value):
         raise typer.BadParameter("expected auto or a whole number above 0")
+    return value
+
+
+def _size(value: str | None) -> str | None:
+    """A size with its unit."""
+    from gemma_mlx.memory.sizes import parse_size
+
+    try:
+        if value is not None:
+            parse_size(value)
+    except ConfigError as fault:
+        raise typer.BadParameter(str(fault)) from None
     return value
 
 
@@ -65,7 +78,12 @@ ImageTokensOption = Annotated[
 ]
 MemoryOption = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="Plan for so much memory (16GB) instead of this machine's.", show_default=False),
+    typer.Option(
+        metavar="SIZE",
+        callback=_size,
+        help="Plan for so much memory (16GB) instead of this machine's.",
+        show_default=False,
+    ),
 ]
 
 

@@ -250,3 +250,9 @@ def test_what_is_left_out_twice_over_is_missed(tmp_path: Path) -> None:
     assert "3.safetensors does not exist" in fault(read_tensors, directory)
     write(tmp_path / "3.safetensors", {})
     assert "names a, which is in no shard" in fault(read_tensors, directory)
+
+
+def test_a_tensor_that_a_header_has_twice(tmp_path: Path) -> None:
+    entry = json.dumps(A)
+    path = write(tmp_path / "model.safetensors", f'{{"a": {entry}, "b": {json.dumps(B)}, "a": {entry}}}'.encode())
+    assert "holds a twice" in fault(read_header, path)

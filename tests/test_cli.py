@@ -27,6 +27,12 @@ OUT_OF_RANGE = (
     ("--temperature", "inf"),
     ("--seed", "-1"),
     ("--seed", str(2**64)),
+    ("--context", "0"),
+    ("--context", "-1"),
+    ("--context", "9" * 5000),
+    ("--context", "all"),
+    ("--memory", "16"),
+    ("--memory", "much"),
     ("--fps", "0"),
     ("--fps", "inf"),
 )

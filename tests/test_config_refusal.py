@@ -44,6 +44,8 @@ def refusal(read: Callable[[JSON], object], raw: JSON) -> str:
         (with_value(1.5, "text_config", "rope_parameters", FULL, "partial_rotary_factor"), "at most 1"),
         (with_value(12, "text_config", "num_key_value_heads"), "num_attention_heads is 16"),
         (with_value(5, "text_config", "num_global_key_value_heads"), "num_attention_heads is 16"),
+        (with_value(2**31 - 2, "text_config", "head_dim"), "head_dim is 2147483646"),
+        (with_value(2**24, "text_config", "num_attention_heads"), "at most 4194303"),
         (with_value([SLIDING] * 48, "text_config", "layer_types"), "layer_types"),
         (with_value([SLIDING, FULL], "text_config", "layer_types"), "layer_types"),
         (with_value(["chunked_attention"] * 48, "text_config", "layer_types"), "layer_types"),

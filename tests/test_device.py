@@ -75,9 +75,7 @@ def test_free_pages_of_macos(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("fault", [None, RuntimeError, KeyboardInterrupt])
-def test_limits_are_those_of_the_plan_and_come_back(
-    limits: dict[str, int], fault: type[BaseException] | None
-) -> None:
+def test_limits_are_those_of_the_plan_and_come_back(limits: dict[str, int], fault: type[BaseException] | None) -> None:
     with suppress(RuntimeError, KeyboardInterrupt), memory_limits(PLAN, 6 * GIB):
         assert limits == {"memory": 9 * GIB, "cache": 256 * 2**20, "wired": 0}
         if fault:

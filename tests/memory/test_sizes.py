@@ -13,7 +13,6 @@ from gemma_mlx.memory.sizes import GIB, file_size, gigabytes, parse_size
         ("10.5GB", 21 * GIB // 2),
         ("800M", 800 * 2**20),
         ("1T", 1024 * GIB),
-        ("1073741824", GIB),
         (" 8 gb ", 8 * GIB),
     ],
 )
@@ -23,14 +22,14 @@ def test_sizes_are_read_in_powers_of_1024(text: str, expected: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("8GB", 8_000_000_000), ("8.5 g", 8_500_000_000), ("1.7MB", 1_700_000), ("2k", 2000), ("1", 1)],
+    [("8GB", 8_000_000_000), ("8.5 g", 8_500_000_000), ("1.7MB", 1_700_000), ("2k", 2000)],
 )
 def test_sizes_of_files_are_read_in_powers_of_1000(text: str, expected: int) -> None:
     assert parse_size(text, base=1000) == expected
 
 
 @pytest.mark.parametrize(
-    "text", ["", "GB", "0GB", "-1GB", "16 gigs", "1e9", "16GBit", "1,5GB", "nan", "16GB 8GB", "9" * 400]
+    "text", ["", "16", "GB", "0GB", "-1GB", "16 gigs", "1e9", "16GBit", "1,5GB", "nan", "16GB 8GB", "9" * 400]
 )
 def test_anything_else_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(ConfigError) as fault:
