@@ -85,6 +85,11 @@ def output_bytes(source: Source, recipe: Recipe) -> int:
     return sum(plan_layout(source, recipe, sys.maxsize).file_sizes().values())
 
 
+def weight_bytes(source: Source, recipe: Recipe) -> int:
+    """Bytes of the output's tensors, as a report counts them."""
+    return sum(tensor.nbytes for tensor in plan_layout(source, recipe, sys.maxsize).outputs)
+
+
 def packed_modules(source: Source, recipe: Recipe) -> dict[str, ModuleQuantization]:
     """How every module that is packed in the output will be, by our path."""
     found: dict[str, ModuleQuantization] = {}

@@ -104,6 +104,11 @@ class Partial:
                 os.fsync(descriptor)
             _write_journal(self._output, self._job, done)
 
+    def discard(self) -> None:
+        """Remove what was made, which can never be continued."""
+        _journal(self._output).unlink(missing_ok=True)
+        shutil.rmtree(_partial(self._output), ignore_errors=True)
+
     def finish(self, files: Mapping[str, bytes]) -> None:
         """Add the other files by name, in their order, and let the directory appear."""
         partial = _partial(self._output)
@@ -140,6 +145,12 @@ def open_partial(output: Path, job: Job) -> Iterator[Partial]:
                 descriptors[name] = os.open(partial / name, os.O_WRONLY)
                 stack.callback(os.close, descriptors[name])
         yield Partial(output, job, done, descriptors)
+
+
+def unfinished(output: Path) -> Path | None:
+    """The hidden directory in which an output grows, None if there is none."""
+    partial = _partial(output.resolve())
+    return partial if partial.is_dir() else None
 
 
 def _partial(output: Path) -> Path:
@@ -217,6 +228,9 @@ def _check_space(output: Path, job: Job) -> None:
     allocated = sum(file.stat().st_blocks * 512 for file in _partial(output).glob("*"))
     place = next(parent for parent in output.parents if parent.is_dir())
     needed, free = sum(job.sizes.values()) + _SPARE - allocated, shutil.disk_usage(place).free
+    # A system's own tree, such as /proc, is of no size; a disk that is only read may say that it has room.
+    if shutil.disk_usage(place).total == 0 or not os.access(place, os.W_OK):
+        raise GemmaError(f"{output} cannot be written, {place} takes no files: choose another place with -o")
     if needed > free:
         raise GemmaError(
             f"{output} needs {file_size(needed)}, {file_size(free)} are free at {place}: "

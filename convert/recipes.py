@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gemma_mlx.errors import GemmaError
-from gemma_mlx.memory.sizes import file_size
 from gemma_mlx.quantization import ModuleQuantization
 
 Part = Literal["language", "head", "vision", "audio", "drafter", "kept"]
@@ -134,17 +133,6 @@ def packing_of(recipe: Recipe, name: str, shape: tuple[int, ...]) -> Packing | N
 def undivided(recipe: Recipe, name: str, shape: tuple[int, ...]) -> bool:
     """Whether the recipe would pack this matrix if its group divided the width: a converter says so."""
     return _wanted(recipe, name, shape) is not None and packing_of(recipe, name, shape) is None
-
-
-def describe(recipe: Recipe, nbytes: int) -> str:
-    """Size and packing for a person: "7.49 GB (4-bit, group 32)"."""
-    return f"{file_size(nbytes)} ({_packings(recipe)})"
-
-
-def _packings(recipe: Recipe) -> str:
-    packings = dict.fromkeys([*recipe.parts.values(), *recipe.modules.values()])
-    words = [f"{packing.stored.bits}-bit, group {packing.stored.group_size}" for packing in packings]
-    return " and ".join(words) or "bfloat16"
 
 
 def _wanted(recipe: Recipe, name: str, shape: tuple[int, ...]) -> Packing | None:

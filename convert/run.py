@@ -23,7 +23,7 @@ from gemma_mlx.convert.output import Job, Partial, check_place, is_finished, ope
 from gemma_mlx.convert.recipes import Recipe, packing_of, undivided
 from gemma_mlx.convert.slices import Reader, convert_slice, open_reader
 from gemma_mlx.convert.source import Source
-from gemma_mlx.errors import GemmaError
+from gemma_mlx.errors import CheckpointError, GemmaError
 from gemma_mlx.progress import Progress
 
 _WORKERS = 2  # while one reads or writes, the other packs; on a CPU both pack
@@ -83,7 +83,11 @@ def convert(
         files = other_files(origin, recipe, layout)
         with open_partial(output, job) as partial, open_reader(origin.files) as reader, _few_buffers():
             resumed = sum(part.source_bytes for part in slices[: partial.done])
-            _write(slices, reader, partial, sizes.commit, progress)
+            try:
+                _write(slices, reader, partial, sizes.commit, progress)
+            except CheckpointError:  # another source is needed, and that is another job
+                partial.discard()
+                raise
             partial.finish(files)
     written = Source.read(output).weights
     return Report(output, written.nbytes, written.bits(), time.perf_counter() - started, resumed)
@@ -97,7 +101,7 @@ def warnings(source: Source, recipe: Recipe) -> tuple[str, ...]:
             f"{source.directory} is quantized already: what that lost stays lost, convert the original weights instead"
         )
     if missing := missing_files(source):
-        lines.append(f"{source.directory} lacks {', '.join(missing)}: the output needs them before it can answer")
+        lines.append(f"{source.directory} has no {' and no '.join(missing)}: without, the output cannot answer")
     kept = [name for name, shape in source.shapes.items() if undivided(recipe, name, shape)]
     if kept:
         lines.append(f"{len(kept)} tensors stay as stored, their width is no multiple of the group: {kept[0]} is one")

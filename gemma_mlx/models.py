@@ -5,6 +5,7 @@ Knows names and places, and asks no network. What a directory holds is `checkpoi
 to their place is `hub`'s.
 """
 
+import json
 import os
 import re
 from importlib.resources import files
@@ -15,7 +16,8 @@ from gemma_mlx.errors import ConfigError
 
 DEMO = "demo"
 HOME_VARIABLE = "GEMMA_MLX_HOME"
-DEFAULT, ASSISTANT = "4bit", "assistant"  # what `pull` fetches without a name
+DEFAULT, ASSISTANT = "4bit", "assistant"  # what `pull` fetches without a name, and its drafter
+RECORD = "pulled.json"  # in a pulled directory: the repository and commit that it is of
 NAMES = (DEFAULT, ASSISTANT, "reference", "qat")  # that `pull` knows
 _NAME = re.compile(r"\w[\w.@-]*")  # of a pulled model: one visible directory
 _HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>\w[\w./-]*))?")
@@ -33,7 +35,10 @@ def models_directory() -> Path:
 
 def find_model(name: str | Path) -> Path:
     """The directory that a user means: "demo", a directory, the name of a pulled model, or a Hub id `owner/repo` or
-    `owner/repo@revision` that was pulled or is in the Hub's cache. Raises `ConfigError` if there is none."""
+    `owner/repo@revision` that was pulled or is in the Hub's cache.
+
+    Raises `ConfigError` if there is none, or if files of a pulled one are gone from the cache.
+    """
     if name == DEMO:
         return _asset("demo")
     directory = os.path.expanduser(name)
@@ -43,19 +48,19 @@ def find_model(name: str | Path) -> Path:
     if name in NAMES:
         if (pulled := pulled_model(name)) is None:
             raise ConfigError(f"{name} is no directory, and not pulled yet: gemma-mlx pull {name}")
-        return pulled
+        return _whole(pulled)
     if split := split_hub_id(name):
         return _of_the_hub(name, *split)
     if found := pulled_model(name):
-        return found
+        return _whole(found)
     raise ConfigError(
-        f"{name} is no directory: give the directory of a Gemma 4 12B model, `demo`, or the name of a pulled model "
-        "(gemma-mlx pull --list)"
+        f"{name or repr(name)} is no directory: give the directory of a Gemma 4 12B model, `demo`, or the name of a "
+        "pulled model (gemma-mlx pull --list)"
     )
 
 
 def pulled_model(name: str) -> Path | None:
-    """The directory of a pulled model by its name there, None if there is none."""
+    """The directory of a pulled model by its name there, None if there is none. Its files may be gone."""
     directory = models_directory() / name
     return directory if _NAME.fullmatch(name) and os.path.isdir(directory) else None
 
@@ -79,14 +84,15 @@ def pulled_commits(repo: str) -> dict[str, Path]:
 
 
 def default_model() -> Path | None:
-    """The 12B that `pull` fetches without a name, None before it did."""
-    return pulled_model(DEFAULT)
+    """The 12B that `pull` fetches without a name, None before it did. Raises `ConfigError` if files of it are gone."""
+    found = pulled_model(DEFAULT)
+    return None if found is None else _whole(found)
 
 
 def drafter_for(directory: Path) -> Path | None:
     """The assistant of a model directory: the demo's own, or the pulled one if it was made for this model's width.
 
-    Raises `ConfigError` for a damaged `config.json`.
+    Raises `ConfigError` for a damaged `config.json`, or if files of the assistant are gone.
     """
     if directory == _asset("demo"):
         return _asset("demo-assistant")
@@ -94,11 +100,33 @@ def drafter_for(directory: Path) -> Path | None:
     if assistant is None:
         return None
     width = ModelConfig.load(directory).text_config.hidden_size
-    return assistant if DrafterConfig.load(assistant).backbone_hidden_size == width else None
+    return assistant if DrafterConfig.load(_whole(assistant)).backbone_hidden_size == width else None
 
 
 def _asset(name: str) -> Path:
     return Path(str(files("gemma_mlx") / "assets" / name))
+
+
+def _whole(directory: Path) -> Path:
+    """The pulled directory. Raises `ConfigError` if a file of it is a link to nothing."""
+    gone = [path.name for path in sorted(directory.iterdir()) if not path.exists()]
+    if gone:
+        name = directory.name.replace("--", "/", 1)
+        raise ConfigError(f"{directory} is incomplete, {gone[0]} is gone from the Hub's cache: gemma-mlx pull {name}")
+    return directory
+
+
+def _recorded(repo: str, revision: str | None) -> Path | None:
+    """A pulled directory of any name whose record names the repository, and the commit unless it is None."""
+    for record in sorted(models_directory().glob(f"[!.]*/{RECORD}")):
+        try:
+            said = json.loads(record.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue
+        fields = said if isinstance(said, dict) else {}
+        if fields.get("repo") == repo and str(fields.get("revision")).startswith(revision or ""):
+            return record.parent
+    return None
 
 
 def _of_the_hub(name: str, repo: str, revision: str | None) -> Path:
@@ -108,7 +136,7 @@ def _of_the_hub(name: str, repo: str, revision: str | None) -> Path:
     if len(fitting) > 1:
         raise ConfigError(f"{name} was pulled at {len(fitting)} revisions: say {repo}@ and one of {', '.join(pulled)}")
     if fitting:
-        return fitting[0]
+        return _whole(fitting[0])
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -118,6 +146,8 @@ def _of_the_hub(name: str, repo: str, revision: str | None) -> Path:
         config = None
     if isinstance(config, str):
         return Path(config).parent
+    if recorded := _recorded(repo, revision):
+        return _whole(recorded)
     if pulled:
         raise ConfigError(f"{name} was not pulled, but at other revisions: say {repo}@ and one of {', '.join(pulled)}")
     raise ConfigError(f"{name} is no directory, and no model of that name was pulled: gemma-mlx pull {name}")

@@ -43,6 +43,13 @@ def _positions(value: str | None) -> str | None:
     return value
 
 
+def _picture_tokens(value: str) -> str:
+    """One of the published sizes, or auto."""
+    if value not in ("auto", "70", "140", "280", "560", "1120"):
+        raise typer.BadParameter("expected auto, 70, 140, 280, 560 or 1120")
+    return value
+
+
 def _size(value: str | None) -> str | None:
     """A size with its unit."""
     from gemma_mlx.memory.sizes import parse_size
@@ -73,8 +80,12 @@ ContextOption = Annotated[
     typer.Option(metavar="N|auto", callback=_positions, help="Tokens that a conversation may hold; auto: what fits."),
 ]
 ImageTokensOption = Annotated[
-    Literal["auto", "70", "140", "280", "560", "1120"],
-    typer.Option(help="Most tokens that a picture may take; auto: 280, less if memory is short."),
+    str,
+    typer.Option(
+        metavar="auto|70|140|280|560|1120",
+        callback=_picture_tokens,
+        help="Most tokens that a picture may take; auto: 280, less if memory is short.",
+    ),
 ]
 MemoryOption = Annotated[
     str | None,

@@ -80,7 +80,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "doctor": (
         {"errors", "fields", "config", "names", "weights", "progress", "memory", "device", "models", "hub", "model"}
-        | {"inputs", "generation", "context", "loading", "chat"},
+        | {"inputs", "generation", "stream", "context", "loading", "chat"},
         {"mlx", "numpy"},
     ),
     "options": (

@@ -9,7 +9,7 @@ from huggingface_hub import constants
 
 from gemma_mlx.errors import ConfigError
 from gemma_mlx.hub.catalogue import CATALOGUE
-from gemma_mlx.models import NAMES, default_model, drafter_for, find_model, models_directory, split_hub_id
+from gemma_mlx.models import NAMES, RECORD, default_model, drafter_for, find_model, models_directory, split_hub_id
 
 DEMO = find_model("demo")
 ONE, OTHER = "1" * 40, "2" * 40
@@ -76,7 +76,7 @@ def test_what_is_nothing(home: Path, name: str, tmp_path: Path, monkeypatch: pyt
         assert find_model(name) == Path()
         return
     line = fault(name)
-    assert line.startswith(f"{name} is no directory: give the directory of a Gemma 4 12B model")
+    assert line.startswith(f"{name or repr(name)} is no directory: give the directory of a Gemma 4 12B model")
     assert "gemma-mlx pull --list" in line
 
 
@@ -102,6 +102,31 @@ def test_pulled_revisions(home: Path) -> None:
     (home / f"a--b@{OTHER}").mkdir()
     assert find_model("a/b@2") == home / f"a--b@{OTHER}"
     assert fault("a/b") == f"a/b was pulled at 2 revisions: say a/b@ and one of {ONE}, {OTHER}"
+
+
+@pytest.mark.parametrize("name", ["4bit", "a/b", "mine-4bit"])
+def test_files_that_are_gone_from_the_cache(home: Path, name: str) -> None:
+    directory = home / (f"a--b@{ONE}" if name == "a/b" else name)
+    directory.mkdir(parents=True)
+    (directory / "config.json").symlink_to(home / "nowhere")
+    step = f"gemma-mlx pull {f'a/b@{ONE}' if name == 'a/b' else name}"
+    line = f"{directory} is incomplete, config.json is gone from the Hub's cache: {step}"
+    assert fault(name) == line
+    if name == "4bit":
+        with pytest.raises(ConfigError, match="is incomplete"):
+            default_model()
+
+
+def test_the_repository_that_a_record_names(home: Path) -> None:
+    for number, content in enumerate(("{", "[]", "{}", json.dumps({"repo": "x/y", "revision": ONE}))):
+        directory = home / f"other{number}"
+        directory.mkdir(parents=True)
+        (directory / RECORD).write_text(content)
+    (home / "reference").mkdir()
+    (home / "reference" / RECORD).write_text(json.dumps({"repo": "a/b", "revision": ONE}))
+    for name in ("a/b", f"a/b@{ONE}", "a/b@1111"):
+        assert find_model(name) == home / "reference"
+    assert fault(f"a/b@{OTHER}").endswith(f"gemma-mlx pull a/b@{OTHER}")
 
 
 def test_the_cache_of_the_hub(home: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ COMMANDS = re.findall(r"^ +(\w+) ", gemma_mlx("--help").out.partition("Commands:
 
 
 def test_options_of_the_readme_exist_and_none_of_ask_and_chat_is_left_out() -> None:
-    named = set(OPTION.findall(README)) - {"--help"}
+    named = set(OPTION.findall(re.sub(r"`python -m [^`]*`", "", README))) - {"--help"}
     assert named <= set().union(*map(options, COMMANDS))
     assert options("ask") | options("chat") <= named
 
@@ -93,9 +94,39 @@ def test_the_map_names_every_module() -> None:
             assert re.search(rf"\b{path.stem}\b", README.partition("## Architecture")[2]), path.name
 
 
+def results(name: str) -> list[dict[str, Any]]:
+    """The lines of the results that the README links by that name."""
+    (link,) = re.findall(rf"\[{name}\]\((.*?)\)", README)
+    return [json.loads(line) for line in (ROOT / link).read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_figures_at_full_size_are_those_of_the_results() -> None:
+    stages = {stage["stage"]: stage for stage in results("rehearsal")}
+    assert all(met for stage in stages.values() for met in stage["bars"].values())
+    section = README.partition("### At full size")[2].partition("### Speed")[0]
+    load, generate = stages["load"], stages["generate"]
+    for figure in (
+        f"peak resident memory | {stages['convert']['peak_resident_bytes'] / 1e9:.3f} GB |",
+        f"in bfloat16 | {stages['inspect']['output_bytes'] / 1e9:.3f} GB |",
+        f"the {load['weights_bytes'] / 1e9:.3f} GB that the weights",
+        f"in float32 | {load['peak_over_weights_bytes'] / 1e9:.3f} GB |",
+        f"{generate['predicted_peak_bytes'] / 1e9:.3f} / {generate['mlx_peak_bytes'] / 1e9:.3f} GB |",
+        f"{stages['fabricate']['target_bytes'] / 1e9:.1f} GB, on a 2-core",
+    ):
+        assert figure in section, figure
+
+
+def test_the_figures_of_the_conversion_are_those_of_the_results() -> None:
+    measured = results("conversion")[-1]
+    assert f"**{measured['times_as_fast']['median']}** times as fast" in README
+    assert f"**{measured['times_its_peak']['median']}** of its peak memory" in README
+    assert f"{measured['source']['tensor_bytes'] / 1e9:.2f} GB slice" in README
+    assert f"{measured['rounds']} alternations" in README
+    assert f"mlx-vlm {measured['versions']['mlx-vlm']}" in README
+
+
 def test_the_speeds_are_those_of_the_results() -> None:
-    (link,) = re.findall(r"\[results\]\((.*?)\)", README)
-    measured = json.loads((ROOT / link).read_text(encoding="utf-8").splitlines()[-1])
+    measured = results("speed")[-1]
     ratios = measured["ours_over_peer"]
     assert f"prefill **{ratios['prefill']['median']}** times as fast" in README
     assert f"decode **{ratios['decode']['median']}** times" in README

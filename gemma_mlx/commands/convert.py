@@ -45,7 +45,7 @@ def convert(
             "--output",
             "-o",
             metavar="OUT",
-            help="Directory to write; without: SRC-RECIPE beside SRC.",
+            help="Directory to write; without: SRC-RECIPE, beside a directory SRC, among the pulled models for a name.",
             show_default=False,
         ),
     ] = None,
@@ -61,23 +61,28 @@ def convert(
     force: Annotated[bool, typer.Option("--force", help="Replace a model that OUT holds.")] = False,
 ) -> None:
     """Quantize a checkpoint into a directory of its own."""
-    from gemma_mlx.convert.layout import output_bytes
-    from gemma_mlx.convert.recipes import describe
+    from gemma_mlx.convert.layout import weight_bytes
+    from gemma_mlx.convert.output import unfinished
     from gemma_mlx.convert.run import convert as run
     from gemma_mlx.convert.run import warnings
     from gemma_mlx.convert.source import Source
+    from gemma_mlx.errors import ConfigError
+    from gemma_mlx.memory.sizes import file_size
     from gemma_mlx.models import find_model
 
+    if output == "":
+        raise ConfigError("-o '' names no directory: give one, or leave -o out")
     origin = Source.read(find_model(source))
     chosen, reasons = _recipe(recipe, target_size, origin)
-    place = _default_output(source, origin, chosen) if output is None else Path(os.path.expanduser(output))
-    size = describe(chosen, output_bytes(origin, chosen))
-    lines = [*warnings(origin, chosen), *reasons, f"{origin.directory} to {place}, {size}: {chosen.what}"]
+    place = _default_output(source, origin, chosen) if output is None else Path(os.path.expanduser(output)).resolve()
+    size = file_size(weight_bytes(origin, chosen))
+    lines = [*warnings(origin, chosen), *reasons, f"{origin.directory} to {place}: {size}, {chosen.what}"]
     try:
         with byte_bar("converting", sys.stderr) as progress:
             report = run(origin.directory, place, chosen, _announced(lines, progress), force=force)
     except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from here", err=True)
+        begun = f", with what is in {left}" if (left := unfinished(place)) else ""
+        typer.echo(f"stopped; the same command goes on from here{begun}", err=True)
         raise
     typer.echo(_summary(report, origin))
     if check:
@@ -110,8 +115,10 @@ def _recipe(name: str | None, target_size: str | None, source: "Source") -> tupl
     if name is None:
         name = "4bit" if target_size is None else "mixed"
     found = find_recipe(name, source.is_drafter)
-    if (name == "mixed") != (target_size is not None):
-        raise typer.BadParameter("mixed and a size belong together", param_hint="--recipe mixed --target-size SIZE")
+    if name == "mixed" and target_size is None:
+        raise typer.BadParameter("mixed needs --target-size SIZE", param_hint="--recipe")
+    if name != "mixed" and target_size is not None:
+        raise typer.BadParameter("--target-size is for mixed", param_hint="--recipe")
     if target_size is None:
         return found, []
     from gemma_mlx.convert.mixed import choose

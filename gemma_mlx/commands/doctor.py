@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from gemma_mlx.errors import GemmaError
 from gemma_mlx.options import DtypeOption, ModelOption
 
 if TYPE_CHECKING:
@@ -49,11 +50,10 @@ def doctor(
     if (golden or measure) and report.count("fix"):
         typer.echo("no model is loaded before that is fixed", err=True)
     elif golden or measure:
-        prepared = _prepare(model, dtype)
         if golden:
-            report.section("golden", _golden(prepared, report))
+            report.section("golden", _golden(model, dtype, report))
         if measure:
-            report.section("measure", _measure(prepared, report))
+            report.section("measure", _measure(model, dtype, report))
     if as_json:
         print(json.dumps(report.as_json()), flush=True)
     else:
@@ -71,11 +71,20 @@ class Report:
         self.numbers: dict[str, Any] = {}
 
     def section(self, name: str, findings: Iterable["Finding"]) -> None:
-        self.sections[name] = found = []
-        for finding in findings:
-            found.append(finding)
-            if self.stream is not None:
-                print(render(finding, self.stream), file=self.stream, flush=True)
+        """A fault that ends a section is its last finding: what was found before is kept, here and as JSON."""
+        from gemma_mlx.doctor.finding import Finding
+
+        self.sections[name] = []
+        try:
+            for finding in findings:
+                self._add(name, finding)
+        except GemmaError as fault:
+            self._add(name, Finding(name, "fix", str(fault)))
+
+    def _add(self, section: str, finding: "Finding") -> None:
+        self.sections[section].append(finding)
+        if self.stream is not None:
+            print(render(finding, self.stream), file=self.stream, flush=True)
 
     def count(self, state: str) -> int:
         return sum(finding.state == state for found in self.sections.values() for finding in found)
@@ -133,13 +142,13 @@ def _prepare(model: str | None, dtype: str) -> "Prepared":
     return prepare(model or default_model() or DEMO, LoadOptions(dtype=dtype))
 
 
-def _golden(prepared: "Prepared", report: Report) -> Iterator["Finding"]:
+def _golden(model: str | None, dtype: str, report: Report) -> Iterator["Finding"]:
     from gemma_mlx.device import memory_limits
     from gemma_mlx.doctor import golden
     from gemma_mlx.loading import load
     from gemma_mlx.progress import byte_bar
 
-    recorded = golden.read_golden()
+    recorded, prepared = golden.read_golden(), _prepare(model, dtype)
     golden.refuse_other_vocabulary(recorded, prepared)
     with memory_limits(prepared.plan, prepared.sizes.weights):
         with byte_bar("loading", sys.stderr) as progress:
@@ -152,11 +161,11 @@ def _golden(prepared: "Prepared", report: Report) -> Iterator["Finding"]:
     yield golden.verdict(recorded, replayed)
 
 
-def _measure(prepared: "Prepared", report: Report) -> Iterator["Finding"]:
+def _measure(model: str | None, dtype: str, report: Report) -> Iterator["Finding"]:
     from gemma_mlx.doctor import measure
     from gemma_mlx.progress import byte_bar
 
     with byte_bar("loading", sys.stderr) as progress:
-        measured = measure.measure(prepared, progress)
+        measured = measure.measure(_prepare(model, dtype), progress)
     report.numbers["measured"] = measured.as_json()
     yield from measure.findings(measured)

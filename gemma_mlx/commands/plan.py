@@ -20,12 +20,15 @@ EXAMPLES = """Examples:
   gemma-mlx plan
   gemma-mlx plan --memory 16GB --mac
   gemma-mlx plan --memory 16GB --mac --context 65536 --image-tokens 1120
-  gemma-mlx plan --model 4bit-g32 --memory 16GB --mac
-  gemma-mlx plan --model ~/models/gemma-4-12B-it-4bit --draft off --json
+  gemma-mlx plan 4bit-g32 --memory 16GB --mac
+  gemma-mlx plan ~/models/gemma-4-12B-it-4bit --json
 
-Before anything is downloaded, 4bit, 4bit-g32, 8bit and bf16 stand for the published 12B packed that way."""
+Before anything is downloaded, 4bit, 4bit-g32, qat-q4_0, 8bit and bf16 stand for the published 12B packed that way.
+
+With --json, largest_context is the longest context that fits with the other knobs as they are, in steps of 1024."""
 
 _ITEMS = {"float32": 4, "bfloat16": 2, "float16": 2}
+_MIXED = "mixed"  # the recipe whose bytes are chosen
 _BAR = 40  # characters of the limit
 _UNVERIFIED = {
     "metal": "on a Mac, keys, values and weights are exact; working space follows formulas not yet measured there",
@@ -34,10 +37,16 @@ _UNVERIFIED = {
 
 
 def plan(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="NAME|DIR", help="The model, as --model names it.")] = None,
     model: ModelOption = None,
     draft: Annotated[
-        str, typer.Option(metavar="DIR|auto|off", help="The drafter; auto: the one that belongs to the model.")
-    ] = "auto",
+        str,
+        typer.Option(
+            metavar="off|auto|NAME|DIR",
+            help="A drafter to count; auto: the one that belongs to the model. Decoding does not use it yet.",
+        ),
+    ] = "off",
     context: ContextOption = "auto",
     image_tokens: ImageTokensOption = "auto",
     memory: MemoryOption = None,
@@ -52,7 +61,7 @@ def plan(
     from gemma_mlx.memory.values import Wish
 
     machine = this_machine(None if memory is None else parse_size(memory), mac=mac)
-    subject = _subject(model, draft, dtype, machine)
+    subject = _subject(_one_model(ctx, name, model), draft, dtype, machine)
     wish = Wish(
         None if context == "auto" else int(context),
         None if image_tokens == "auto" else int(image_tokens),
@@ -65,31 +74,47 @@ def plan(
         print("\n".join(_table(subject, found, "█" if sys.stdout.isatty() else "#")), flush=True)
 
 
+def _one_model(ctx: typer.Context, name: str | None, model: str | None) -> str | None:
+    """The model that is named, by position or by option; the environment's if neither is given."""
+    source = ctx.get_parameter_source("model")
+    if name is not None and source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("the model is named twice: give NAME or --model", param_hint="NAME")
+    return model if name is None else name
+
+
 @dataclass(frozen=True)
 class _Subject:
-    """What is planned: its name, its directory if it is on disk, its bytes."""
+    """What is planned: its name, its directory if it is on disk, its bytes. `stored`: bytes of a number that is not
+    packed, in its files."""
 
     name: str
     path: Path | None
     sizes: "ModelBytes"
+    stored: int
 
 
 def _subject(model: str | None, draft: str, dtype: str, machine: "Machine") -> _Subject:
     """A model on disk, or the published 12B packed as its recipe says."""
+    from gemma_mlx.errors import ConfigError
     from gemma_mlx.memory.plan import model_bytes
     from gemma_mlx.memory.published import RECIPES, published_bytes
     from gemma_mlx.memory.weights import stored_item
     from gemma_mlx.models import DEFAULT, drafter_for, find_model, pulled_model
 
     name = model or DEFAULT
-    if name in RECIPES and not Path(name).is_dir() and pulled_model(name) is None:
+    if name in (*RECIPES, _MIXED) and not Path(name).is_dir() and pulled_model(name) is None:
+        if name == _MIXED:
+            raise ConfigError(f"{_MIXED} weights are as large as --target-size says: convert first, then plan DIR")
         item = _ITEMS.get(dtype, 2 if machine.backend == "metal" else 4)
         sizes = published_bytes(name, item, drafter=draft == "auto")
-        return _Subject(f"Gemma 4 12B as {name} (not downloaded)", None, _with_drafter(sizes, draft))
+        return _Subject(
+            f"Gemma 4 12B as {name} (not downloaded)", None, _with_drafter(sizes, draft), _ITEMS["bfloat16"]
+        )
     directory = find_model(name)
-    item = _ITEMS.get(dtype, stored_item(directory) if machine.backend == "metal" else 4)
+    stored = stored_item(directory)
+    item = _ITEMS.get(dtype, stored if machine.backend == "metal" else 4)
     drafter = drafter_for(directory) if draft == "auto" else None if draft == "off" else find_model(draft)
-    return _Subject(name, directory, model_bytes(directory, drafter, item))
+    return _Subject(name, directory, model_bytes(directory, drafter, item), stored)
 
 
 def _with_drafter(sizes: "ModelBytes", draft: str) -> "ModelBytes":
@@ -102,26 +127,45 @@ def _with_drafter(sizes: "ModelBytes", draft: str) -> "ModelBytes":
 
 def _table(subject: _Subject, plan: "Plan", block: str) -> Iterator[str]:
     """Lines: a bar for each part, the sum and its limit, what was settled on, what was given up."""
-    from gemma_mlx.memory.sizes import GIB, gigabytes
+    from gemma_mlx.memory.sizes import gigabytes
 
-    knobs, machine = plan.knobs, plan.machine
-    yield f"{subject.name} on {machine.name} with {machine.ram / GIB:.3g} GB"
+    yield f"{subject.name} on {plan.machine.name} with {plan.machine.memory}"
     yield ""
-    for part in plan.parts:
+    for part in filter(lambda part: part.nbytes, plan.parts):
         bar = block * round(_BAR * part.nbytes / plan.limit)
         yield f"  {part.name:<16} {gigabytes(part.nbytes):>8}  {bar}".rstrip()
     yield f"  {'total':<16} {gigabytes(plan.total):>8}  of {gigabytes(plan.limit)} that may be used"
     yield ""
-    yield f"  context {knobs.context:,} tokens; the longest that fits: {plan.largest_context:,}"
-    pictures = f"pictures of up to {knobs.image_tokens} tokens, " if subject.sizes.config.vision_config else ""
-    drafter = "with" if knobs.drafter else "without"
-    yield f"  {pictures}pieces of {knobs.piece_tokens}, {knobs.snapshots} snapshots, {drafter} drafter"
+    yield from _settled(plan, pictures=subject.sizes.config.vision_config is not None)
     if notes := [*plan.given_up, *plan.warnings]:
         yield ""
         yield from (f"  {note}" for note in notes)
-    if not _verified(subject, plan):
+    if remarks := [*_remarks(subject, plan)]:
         yield ""
-        yield f"  {_UNVERIFIED[machine.backend]}"
+        yield from (f"  {remark}" for remark in remarks)
+
+
+def _settled(plan: "Plan", *, pictures: bool) -> Iterator[str]:
+    """The knobs, in two lines."""
+    knobs, longest = plan.knobs, plan.largest_context
+    more = ", the longest" if knobs.context == longest else f"; up to {longest:,} fit"
+    yield f"  context {_count(knobs.context, 'token')}{more} with these settings:"
+    words = [f"pictures of up to {knobs.image_tokens} tokens"] if pictures else []
+    words += [f"pieces of {knobs.piece_tokens}", _count(knobs.snapshots, "snapshot")]
+    yield f"  {', '.join(words)}, {'with' if knobs.drafter else 'without'} drafter"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def _remarks(subject: _Subject, plan: "Plan") -> Iterator[str]:
+    """How the numbers are to be read."""
+    if subject.sizes.item > subject.stored:
+        where = " on a CPU" if plan.machine.backend == "cpu" else ""
+        yield f"weights are larger than their files: 16-bit parts are held in float32{where}"
+    if not _verified(subject, plan):
+        yield _UNVERIFIED[plan.machine.backend]
 
 
 def _verified(subject: _Subject, plan: "Plan") -> bool:

@@ -1,6 +1,7 @@
 """`gemma-mlx pull`: models from the Hub into directories that load."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from gemma_mlx.options import MemoryOption
 EXAMPLES = """Examples:
 
 \b
-  gemma-mlx pull                  the 12B in 4 bits and its drafter, 7.7 GB
+  gemma-mlx pull                  the 12B in 4 bits, 6.9 GB
   gemma-mlx pull --list           what there is, and what is here
   gemma-mlx pull reference        the 12B as published, to convert
   gemma-mlx pull owner/repo@revision
@@ -23,7 +24,7 @@ GEMMA_MLX_HOME says where the models' directories are."""
 def pull(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="A name of --list, or owner/repo[@revision]; without: 4bit and assistant."),
+        typer.Argument(metavar="NAME", help="A name of --list, or owner/repo[@revision]; without: 4bit."),
     ] = None,
     memory: MemoryOption = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="Fetch it even if it does not fit into memory.")] = False,
@@ -33,36 +34,66 @@ def pull(
 ) -> None:
     """Fetch Gemma 4 12B, or another checkpoint of it, from the Hub."""
     if as_list:
+        if name is not None:
+            raise typer.BadParameter("--list takes no name", param_hint="NAME")
         return _list()
     from gemma_mlx.device import this_machine
     from gemma_mlx.hub.faults import quiet
     from gemma_mlx.hub.pull import pull as fetch
     from gemma_mlx.memory.sizes import parse_size
-    from gemma_mlx.models import ASSISTANT, DEFAULT
+    from gemma_mlx.models import DEFAULT
     from gemma_mlx.progress import byte_bar
 
+    name = DEFAULT if name is None else name
+    _check_recipe(name)
     quiet()
     machine = None if anyway else this_machine(None if memory is None else parse_size(memory))
-    names = (DEFAULT, ASSISTANT) if name is None else (name,)
     try:
         with byte_bar("pulling", sys.stderr) as progress:
-            directories = fetch(names, machine, lambda line: typer.echo(line, err=True), progress)
+            (directory,) = fetch([name], machine, lambda line: typer.echo(line, err=True), progress)
     except KeyboardInterrupt:
         typer.echo("stopped; the same command goes on from here", err=True)
         raise
-    for directory in directories:
-        typer.echo(str(directory))
+    typer.echo(str(directory))
     return None
+
+
+def _check_recipe(name: str) -> None:
+    """Raise `HubError`, with the way to get there, for what `convert` makes."""
+    from gemma_mlx.convert.recipes import RECIPES
+    from gemma_mlx.errors import HubError
+    from gemma_mlx.models import NAMES
+
+    if name in RECIPES and name not in NAMES:
+        raise HubError(
+            f"{name} is made here: gemma-mlx pull reference, then gemma-mlx convert reference --recipe {name}"
+        )
 
 
 def _list() -> None:
     from gemma_mlx.hub.catalogue import CATALOGUE
     from gemma_mlx.hub.place import whole_directory
+    from gemma_mlx.memory.sizes import file_size
     from gemma_mlx.models import models_directory
 
     for entry in CATALOGUE.values():
         here = "here" if whole_directory(entry.name, entry.revision) else "not here"
-        typer.echo(f"{entry.name:<10} {entry.nbytes / 1e9:5.1f} GB  {here:<8}  {entry.summary}")
-    for directory in sorted(models_directory().glob("[!.]*/")):
-        if directory.name not in CATALOGUE:
-            typer.echo(f"{directory.name.replace('--', '/', 1)}  here")
+        typer.echo(f"{entry.name:<10} {file_size(entry.nbytes):>8}  {here:<10}  {entry.summary}")
+    others = {
+        _short(path.name): path for path in sorted(models_directory().glob("[!.]*/")) if path.name not in CATALOGUE
+    }
+    width = max(map(len, others), default=0)
+    for name, directory in others.items():
+        here = "here" if all(path.exists() for path in directory.iterdir()) else "incomplete"
+        typer.echo(f"{name:<{width}} {file_size(_weights(directory)):>8}  {here}")
+
+
+def _short(directory: str) -> str:
+    """What a person types for a directory: `owner/repo@` and the beginning of the revision, or its name."""
+    name, at, revision = directory.partition("@")
+    return name.replace("--", "/", 1) + at + revision[:8] if at else directory
+
+
+def _weights(directory: Path) -> int:
+    """Bytes of the files with weights that are there."""
+    return sum(path.stat().st_size for path in directory.glob("*.safetensors") if path.exists())

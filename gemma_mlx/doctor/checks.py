@@ -32,7 +32,7 @@ def check(name: str | None, dtype: str = "auto") -> Iterator[Finding]:
     if _computes_on_cpu() and not on_a_mac:
         yield from _cpu(dtype)
     model = files.model(name, dtype, machine)
-    yield from _memory(machine, on_a_mac, model.needed)
+    yield from _memory(machine, on_a_mac, model)
     yield from model.findings
     yield files.disk_here(name)
     yield from _capture(on_a_mac)
@@ -56,9 +56,9 @@ def _cpu(dtype: str) -> Iterator[Finding]:
     yield system.precision(dtype)
 
 
-def _memory(machine: Machine, on_a_mac: bool, needed: int | None) -> Iterator[Finding]:
+def _memory(machine: Machine, on_a_mac: bool, model: files.Model) -> Iterator[Finding]:
     yield memory.memory(machine)
-    yield memory.free(machine, needed)
+    yield memory.free(machine, model.needed, model.subject)
     yield memory.swap(macos.swap_used() if on_a_mac else linux.swap_used())
     if on_a_mac and (finding := memory.wired_limit(macos.wired_limit(), machine)):
         yield finding

@@ -23,7 +23,7 @@ from gemma_mlx.memory.sizes import gigabytes
 from gemma_mlx.memory.values import Machine, ModelBytes, Plan, Wish
 from gemma_mlx.model.drafter import Drafter
 from gemma_mlx.model.gemma import GemmaModel
-from gemma_mlx.models import ASSISTANT, DEFAULT, default_model, drafter_for, find_model
+from gemma_mlx.models import ASSISTANT, DEFAULT, default_model, drafter_for, find_model, pulled_model
 from gemma_mlx.names import drafter_name, target_name
 from gemma_mlx.weights import Weights, fit
 
@@ -34,11 +34,12 @@ _SPARE = 1_000_000_000  # that a system wants free beside it
 
 @dataclass(frozen=True)
 class Model:
-    """What was found of the model that is meant. `needed`: bytes for a conversation of comfortable length, None if the
-    model cannot be used."""
+    """What was found of the model that is meant. `needed`: bytes for a conversation of comfortable length, which
+    `subject` calls by its name, None if the model cannot be used."""
 
     findings: tuple[Finding, ...]
     needed: int | None = None
+    subject: str = "a conversation"
 
 
 def model(name: str | None, dtype: str, machine: Machine) -> Model:
@@ -66,7 +67,9 @@ def _to_be_pulled(machine: Machine) -> Model:
         planned = plan(sizes, machine, Wish())
     except MemoryPlanError as fault:
         return Model((found, Finding("fit", "warning", f"the 12B in 4 bits {fault}")))
-    return Model((found, room(sizes, planned)), _comfortable(sizes, planned))
+    fit_of_it = room(sizes, planned)
+    told = replace(fit_of_it, text=f"the 12B in 4 bits, once pulled: {fit_of_it.text}")
+    return Model((found, told), _comfortable(sizes, planned), "a conversation with the 12B, once pulled,")
 
 
 def _comfortable(sizes: ModelBytes, planned: Plan) -> int:
@@ -111,7 +114,7 @@ def drafter(directory: Path) -> Finding:
 def room(sizes: ModelBytes, planned: Plan) -> Finding:
     """The weights and the longest conversation that fits beside them. What is free at the moment is another check."""
     context, limit = planned.knobs.context, gigabytes(planned.limit)
-    text = f"{gigabytes(sizes.weights)} of weights, up to {context} tokens of context within {limit}"
+    text = f"{gigabytes(sizes.weights)} of weights, up to {context:,} tokens of context within {limit}"
     if not planned.given_up:
         return Finding("fit", "ok", text)
     said = "; ".join(planned.given_up)
@@ -131,4 +134,4 @@ def disk(directory: Path, free: int, have_model: bool) -> Finding:
 def disk_here(name: str | None) -> Finding:
     """`disk` of the place that downloads go to. `name`: the model that is used, if one was named."""
     directory = cache_directory()
-    return disk(directory, shutil.disk_usage(existing(directory)).free, bool(name) or default_model() is not None)
+    return disk(directory, shutil.disk_usage(existing(directory)).free, bool(name) or pulled_model(DEFAULT) is not None)

@@ -16,19 +16,20 @@ def memory(machine: Machine) -> Finding:
     """Memory, the share that MLX may use and the limit of a plan."""
     allowed = f"a plan may use {gigabytes(limit_of(machine))}"
     if machine.backend == "cpu":
-        return Finding("memory", "ok", f"{gigabytes(machine.ram)}, {allowed}")
-    text = f"{machine.ram / GIB:.0f} GB, of which the GPU should use {gigabytes(machine.working_set)}, {allowed}"
+        return Finding("memory", "ok", f"{machine.kind}, {allowed}")
+    text = f"{machine.kind}, its GPU should use {gigabytes(machine.working_set)}, {allowed}"
     return Finding("memory", "ok", text)
 
 
-def free(machine: Machine, needed: int | None) -> Finding:
-    """What is free now, beside what a conversation of comfortable length needs with the model, if that is known."""
+def free(machine: Machine, needed: int | None, subject: str = "a conversation") -> Finding:
+    """What is free now, beside what a conversation of comfortable length needs with the model, if that is known.
+    `subject`: in words, what needs it."""
     if machine.free is None:
         return Finding("free memory", "warning", "the system does not say", "close what you do not need")
     text = f"{gigabytes(machine.free)} free"
     if needed is None:
         return Finding("free memory", "ok", text)
-    text += f", a conversation needs {gigabytes(needed)}"
+    text += f", {subject} needs {gigabytes(needed)}"
     if machine.free < needed:
         advice = f"close programs that hold {gigabytes(needed - machine.free)}, browsers first"
         return Finding("free memory", "warning", text, advice)

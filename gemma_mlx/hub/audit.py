@@ -81,14 +81,12 @@ def audit(repo: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
     return Audit(model, weights)
 
 
-def room(name: str, checked: Audit, drafter: Audit | None, machine: Machine) -> str:
+def room(name: str, checked: Audit, machine: Machine) -> str:
     """Where the model fits, in words. Raises `HubError` with the numbers, and what to take instead, if it does not."""
     item, memory = 2 if machine.backend == "metal" else 4, f"{machine.ram / GIB:.3g} GB"
     if not isinstance(checked.config, ModelConfig):
-        return f"{file_size(checked.resident(item))} beside the model"
+        return f"{file_size(checked.resident(item))} of memory once loaded, beside what the model takes"
     sizes = sizes_of(checked.config, checked.weights.tensors.values(), item)
-    if drafter is not None and isinstance(drafter.config, DrafterConfig):
-        sizes = sizes.with_drafter(drafter.config, drafter.resident(item))
     try:
         planned = plan(sizes, machine, Wish())
     except MemoryPlanError:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx2
+from huggingface_hub import constants
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -18,7 +19,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import disable_progress_bars, logging
+from huggingface_hub.utils import disable_progress_bars, get_token, logging
 
 from gemma_mlx.errors import HubError
 
@@ -58,6 +59,22 @@ def hub_faults(what: str) -> Iterator[None]:
         raise HubError(f"{what} is no name of a repository: write it as owner/repo or owner/repo@revision") from None
 
 
+def check_token() -> None:
+    """Raise `HubError` if there is a token that no request can carry, or one that cannot be read."""
+    try:
+        token = get_token() or ""
+    except (OSError, UnicodeError) as fault:
+        words = (fault.strerror or str(fault)) if isinstance(fault, OSError) else "it is no text"
+        raise HubError(
+            f"{constants.HF_TOKEN_PATH}, where your token is looked for, cannot be read ({words}): mend or remove it, "
+            "or set HF_HOME to another directory"
+        ) from None
+    if not (token.isascii() and token.isprintable()):
+        raise HubError(
+            f"the token in HF_TOKEN or {constants.HF_TOKEN_PATH} holds characters that no token has: give it again"
+        )
+
+
 @contextmanager
 def disk_faults(place: str, mend: str) -> Iterator[None]:
     """Turn the faults of writing below `place` into `HubError`s; `mend` is what to do if it cannot be written."""
@@ -90,5 +107,7 @@ def _of_status(what: str, status: int) -> str:
         return f"{what} is not on the Hub ({status}): check the name, and HF_ENDPOINT if it is set"
     if status == 416:
         return f"{what} is shorter on the Hub than its listing says ({status}): run it again later"
+    if status == 429:
+        return f"{what}: too many requests ({status}): wait and run it again, it goes on from here"
     again = "wait and run it again, it goes on from here" if status in TRANSIENT else "check HF_ENDPOINT and proxies"
     return f"{what}: the Hub answers with status {status}: {again}"

@@ -16,9 +16,8 @@ from pathlib import Path
 from gemma_mlx.errors import HubError
 from gemma_mlx.hub.faults import disk_faults
 from gemma_mlx.memory.sizes import file_size
-from gemma_mlx.models import HOME_VARIABLE, models_directory
+from gemma_mlx.models import HOME_VARIABLE, RECORD, models_directory
 
-RECORD = "pulled.json"
 MEND_HOME = f"set {HOME_VARIABLE} to a directory that can be written"
 
 
@@ -98,7 +97,8 @@ def existing(directory: Path) -> Path:
 
 
 def check_space(needs: Mapping[Path, int]) -> None:
-    """Raise `HubError` with the numbers if the disks of these directories have too little room for so many bytes."""
+    """Raise `HubError` with the numbers if the disks of these directories have too little room for so many bytes, or
+    take no files at all."""
     disks: dict[int, list[tuple[Path, int]]] = {}
     for directory, nbytes in needs.items():
         there = existing(directory)
@@ -106,6 +106,9 @@ def check_space(needs: Mapping[Path, int]) -> None:
     for wanted in disks.values():
         place, total = wanted[0][0], sum(nbytes for _, nbytes in wanted)
         free = shutil.disk_usage(place).free
+        # A system's own tree, such as /proc, is of no size; a disk that is only read may say that it has room.
+        if shutil.disk_usage(place).total == 0 or not os.access(place, os.W_OK):
+            raise HubError(f"{place} cannot be written: set HF_HOME and {HOME_VARIABLE} to directories that can be")
         if total > free:
             raise HubError(
                 f"{file_size(total)} are to come, {file_size(free)} are free at {place}: "

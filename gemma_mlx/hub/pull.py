@@ -5,9 +5,11 @@ the Hub's cache, each going on where it was cut, and a directory of links appear
 these steps: each step is a module beside this one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from huggingface_hub import constants
 
 from gemma_mlx.checkpoint import INDEX, Tensor
 from gemma_mlx.errors import HubError
@@ -19,7 +21,6 @@ from gemma_mlx.hub.headers import read_config, read_tensors
 from gemma_mlx.hub.media import MEDIA_FILE, Media, index_with, media_of, replaced
 from gemma_mlx.hub.place import (
     MEND_HOME,
-    RECORD,
     alone,
     check_space,
     clear,
@@ -29,12 +30,11 @@ from gemma_mlx.hub.place import (
     whole_directory,
     write_json,
 )
-from gemma_mlx.hub.repository import Repository
+from gemma_mlx.hub.repository import Repository, Say
 from gemma_mlx.memory.values import Machine
-from gemma_mlx.models import directory_name, models_directory, pulled_commits, split_hub_id
+from gemma_mlx.models import RECORD, directory_name, models_directory, pulled_commits, split_hub_id
 from gemma_mlx.progress import Progress
 
-Say = Callable[[str], None]
 _COMPANIONS = (".json", ".jinja", ".model")  # of files that belong to a checkpoint beside its weights
 
 
@@ -65,7 +65,7 @@ def pull(names: Sequence[str], machine: Machine | None, say: Say, progress: Prog
     """
     directories, orders = {}, {}
     for name in names:
-        found = _already_here(name) or _order(name)
+        found = _already_here(name) or _order(name, say)
         if isinstance(found, Path):
             say(f"{name} is here already")
             directories[name] = found
@@ -92,19 +92,22 @@ def _already_here(name: str) -> Path | None:
 def _hub_id(name: str) -> tuple[str, str | None]:
     split = split_hub_id(name)
     if split is None:
-        raise HubError(f"{name} is no model to pull: {', '.join(CATALOGUE)}, owner/repo or owner/repo@revision are")
+        raise HubError(f"{name!r} names no model: give {', '.join(CATALOGUE)}, owner/repo or owner/repo@revision")
     return split
 
 
-def _order(name: str) -> Order | Path:
+def _order(name: str, say: Say) -> Order | Path:
     """What a name stands for, its headers read and checked; the directory of a branch that was pulled before."""
     entry = CATALOGUE.get(name)
-    repository = Repository.open(entry.repo, entry.revision) if entry else Repository.open(*_hub_id(name))
+    repo, revision = (entry.repo, entry.revision) if entry else _hub_id(name)
+    if not constants.HF_HUB_OFFLINE:
+        say(f"asking the Hub about {name}")
+    repository = Repository.open(repo, revision, say)
     directory = entry.name if entry else directory_name(repository.repo, repository.commit)
     if (here := whole_directory(directory, repository.commit)) is not None:
         return here
     config, tensors = read_config(repository), read_tensors(repository)
-    media = _media(entry) if entry else None
+    media = _media(entry, say) if entry else None
     checked = audit(repository.repo, config, tensors if media is None else replaced(tensors, media))
     _check_tokenizer(repository, checked)
     label = entry.name if entry else f"{repository.repo}@{repository.commit}"
@@ -117,24 +120,23 @@ def _check_tokenizer(repository: Repository, checked: Audit) -> None:
         repository.file("tokenizer.json")
 
 
-def _media(entry: Entry) -> Media | None:
+def _media(entry: Entry, say: Say) -> Media | None:
     if entry.media_from is None:
         return None
     source = CATALOGUE[entry.media_from]
-    repository = Repository.open(source.repo, source.revision)
+    repository = Repository.open(source.repo, source.revision, say)
     return media_of(repository, read_tensors(repository))
 
 
 def _announce(orders: Sequence[Order], machine: Machine | None, say: Say) -> None:
     """Say what comes, and whether it fits. Raises `HubError` if it does not."""
-    drafter = next((order.audit for order in orders if order.audit.is_drafter), None)
     for order in orders:
         if order.to_convert:
             say(f"{order.label}: {order.audit}, for gemma-mlx convert {order.label}")
         elif machine is None:
             say(f"{order.label}: {order.audit}")
         else:
-            say(f"{order.label}: {order.audit}, {room(order.label, order.audit, drafter, machine)}")
+            say(f"{order.label}: {order.audit}, {room(order.label, order.audit, machine)}")
 
 
 def _check_space(orders: Sequence[Order]) -> int:

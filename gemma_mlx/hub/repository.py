@@ -7,7 +7,7 @@ huggingface_hub uses them.
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from gemma_mlx.errors import HubError
-from gemma_mlx.hub.faults import TRANSIENT, OfflineError, hub_faults, reason
+from gemma_mlx.hub.faults import TRANSIENT, OfflineError, check_token, hub_faults, reason
 
+Say = Callable[[str], None]  # takes lines for the person
 WAITS = (1, 2, 4, 8, 16)  # seconds before another try after a cut that brought nothing
 _CHUNK = 2**20
 _TIMEOUT = 30  # seconds for a listing
@@ -40,20 +41,23 @@ class HubFile:
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository at a commit. `files` are those at its top, by name; `offline`: as far as they are in the cache."""
+    """A repository at a commit. `files` are those at its top, by name; `offline`: as far as they are in the cache;
+    `say` is told of waiting."""
 
     repo: str
     commit: str
     files: Mapping[str, HubFile]
     offline: bool = False
+    say: Say = lambda line: None
 
     @classmethod
-    def open(cls, repo: str, revision: str | None) -> "Repository":
+    def open(cls, repo: str, revision: str | None, say: Say) -> "Repository":
         """Resolve a revision (a commit, tag or branch; None: the default branch) and list the files.
 
         Without the network, the cached snapshot of the revision. Raises `HubError` if there is neither.
         """
         name = repo if revision is None else f"{repo}@{revision}"
+        check_token()
         try:
             with hub_faults(name):
                 info = _listing(repo, revision)
@@ -71,7 +75,7 @@ class Repository:
                 if type(size) is not int or size < 0 or not _DIGEST.fullmatch(digest):
                     raise HubError(f"{name}: the Hub lists no size or digest of {sibling.rfilename}: check HF_ENDPOINT")
                 files[sibling.rfilename] = HubFile(sibling.rfilename, size, digest)
-        return cls(repo, commit, files)
+        return cls(repo, commit, files, say=say)
 
     def label(self, name: str) -> str:
         """A file as messages name it."""
@@ -106,7 +110,7 @@ class Repository:
             yield from self._fetched(name, start, stop)
 
     def _fetched(self, name: str, start: int, stop: int) -> Iterator[bytes]:
-        failures, position = 0, start
+        failures, position, told = 0, start, False
         while position < stop:
             before, cut = position, "the connection ended"
             try:
@@ -116,7 +120,7 @@ class Repository:
             except httpx2.TransportError as fault:
                 cut = reason(fault)
             except HfHubHTTPError as fault:
-                if fault.response.status_code not in TRANSIENT:
+                if fault.response.status_code not in TRANSIENT or failures >= len(WAITS):
                     raise
                 cut = f"status {fault.response.status_code}"
             failures = failures + 1 if position == before else 0
@@ -125,6 +129,9 @@ class Repository:
                     f"{self.label(name)}: nothing comes after byte {position} ({cut}): "
                     "check the network and run it again, it goes on from here"
                 )
+            if failures and not told:
+                told = True
+                self.say(f"{self.label(name)}: {cut}; trying again for up to {sum(WAITS)} s")
             if failures:
                 time.sleep(WAITS[failures - 1])
 

@@ -5,6 +5,7 @@ than is comfortable, smaller pictures, no drafter. What a person asked for stays
 not how much anything takes.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,10 @@ _ROUND = 1024  # contexts are told in multiples of it
 _SYSTEM = 5 * GIB  # of a Mac's memory, for the system and everything else
 _SHARE = 0.9  # of a Mac's working set; what MLX keeps of freed buffers must fit beside the plan
 _MEMORIES = (8, 16, 18, 24, 32, 36, 48, 64, 96, 128, 192, 256, 512)  # GB that machines are sold with
+_SMALLER = {  # recipes to advise, the largest first, and how to come by them
+    "8bit": "gemma-mlx pull reference --anyway, then gemma-mlx convert reference --recipe 8bit",
+    "4bit": "gemma-mlx pull 4bit",
+}
 
 
 def limit_of(machine: Machine) -> int:
@@ -37,7 +42,9 @@ def plan(model: ModelBytes, machine: Machine, wish: Wish) -> Plan:
     context that the model does not have."""
     longest = model.config.text_config.max_position_embeddings
     if wish.context is not None and not 0 < wish.context <= longest:
-        raise ConfigError(f"context is {wish.context}, the model holds 1 to {longest} positions: choose one of those")
+        raise ConfigError(
+            f"context is {wish.context:,}, the model holds 1 to {longest:,} positions: choose one of those"
+        )
     search = _Search(model, machine, wish)
     found = search.settle()
     if found is None:
@@ -72,12 +79,13 @@ class _Search:
         if largest < self.least:
             return None
         if largest < self.comfortable:
-            self.given_up["context"] = f"a context of {largest} instead of {self.comfortable} or more"
+            self.given_up["context"] = f"a context of {largest:,} instead of {self.comfortable:,} or more"
         knobs = replace(self.knobs, context=self.wish.context or largest)
         found = parts(self.model, self.machine.backend, knobs)
         given_up = tuple(f"short of memory: {words}" for words in self.given_up.values())
         planned = Plan(self.machine, knobs, found, limit_of(self.machine), largest, given_up)
-        return replace(planned, warnings=tuple(_warnings(planned)))
+        usual = min(knobs.context, COMFORTABLE)
+        return replace(planned, warnings=tuple(_warnings(self.machine.free, usual, self.needed(knobs, usual))))
 
     def needed(self, knobs: Knobs, context: int) -> int:
         """Bytes for a context."""
@@ -120,18 +128,22 @@ class _Search:
             yield "drafter", replace(self.knobs, drafter=False), "no drafter"
 
 
-def _warnings(planned: Plan) -> Iterator[str]:
-    free = planned.machine.free
-    if free is not None and planned.total > free:
-        yield f"{gigabytes(free)} of memory is free, this takes up to {gigabytes(planned.total)}: close other programs"
+def _warnings(free: int | None, context: int, needed: int) -> Iterator[str]:
+    """`needed`: bytes for a context that most conversations stay below."""
+    if free is not None and needed > free:
+        words = f"{gigabytes(needed)} for a context of {_tokens(context)}"
+        yield f"{gigabytes(free)} of memory is free, this takes {words}: close other programs"
+
+
+def _tokens(count: int) -> str:
+    return f"{count:,} token{'s' * (count != 1)}"
 
 
 def _refusal(search: _Search) -> str:
     """One line: what is needed, what is allowed, what would work."""
     wish, machine = search.wish, search.machine
     needed, limit = search.needed(search.knobs, search.least), gigabytes(limit_of(machine))
-    allowed = f"{limit} of {machine.ram / GIB:.3g} GB may be used"
-    what = f"needs {gigabytes(needed)} for a context of {search.least} tokens, {allowed}"
+    what = f"needs {gigabytes(needed)} for a context of {_tokens(search.least)}, this {machine.kind} has {limit} for it"
     if wish.context is not None and (largest := search.largest()):
         return f"{what}: try --context {largest}"
     picture = wish.image_tokens or 0
@@ -139,9 +151,10 @@ def _refusal(search: _Search) -> str:
         return f"{what} and pictures of {picture}: try a smaller --image-tokens"
     if wish.drafter and _fits(search.model, machine, replace(wish, drafter=False)):
         return f"{what} and the drafter: try --draft off"
-    smaller = replace(search.model, weights=packed_bytes(search.model.config, "4bit", search.model.item))
-    if smaller.weights < 0.97 * search.model.weights and _fits(smaller, machine, wish):
-        return f"{what}: take 4-bit weights, gemma-mlx pull 4bit"
+    for recipe, command in _SMALLER.items():
+        smaller = replace(search.model, weights=packed_bytes(search.model.config, recipe, search.model.item))
+        if smaller.weights < 0.97 * search.model.weights and _fits(smaller, machine, wish):
+            return f"{what}: take {recipe} weights, {command}"
     return f"{what}: {_machine_for(search)}"
 
 
@@ -150,11 +163,18 @@ def _fits(model: ModelBytes, machine: Machine, wish: Wish) -> bool:
 
 
 def _machine_for(search: _Search) -> str:
-    """The smallest machine that is sold with enough memory."""
-    machine, kind = search.machine, "a Mac" if search.machine.backend == "metal" else "a machine"
-    for size in _MEMORIES:
-        ram = size * GIB
+    """The least memory that is enough, in steps of half a GB, and the smallest machine that is sold with it."""
+    machine = search.machine
+
+    def enough(halves: int) -> bool:
+        ram = halves * GIB // 2
         larger = replace(machine, ram=ram, working_set=int(machine.working_set / machine.ram * ram))
-        if ram > machine.ram and _fits(search.model, larger, search.wish):
-            return f"it takes {kind} with {size} GB"
-    return "no machine that is sold has enough"
+        return _fits(search.model, larger, search.wish)
+
+    low, high = 2 * machine.ram // GIB, 2 * _MEMORIES[-1]  # too little; perhaps enough
+    if low >= high or not enough(high):
+        return "no machine that is sold has enough"
+    least = bisect_left(range(low + 1, high), True, key=enough) + low + 1
+    sold = next(size for size in _MEMORIES if 2 * size >= least)
+    kind = "a Mac" if machine.backend == "metal" else "a machine"
+    return f"{least / 2:g} GB of memory are enough, as in {kind} with {sold} GB"

@@ -17,6 +17,7 @@ from gemma_mlx.quantization import ModuleQuantization
 RECIPES = {
     "4bit": ModuleQuantization(64, 4),
     "4bit-g32": ModuleQuantization(32, 4),
+    "qat-q4_0": ModuleQuantization(32, 4),  # other numbers in the same layout
     "8bit": ModuleQuantization(64, 8),
     "bf16": None,
 }

@@ -10,6 +10,7 @@ from typing import Literal
 from gemma_mlx.config import DrafterConfig, ModelConfig
 
 Backend = Literal["metal", "cpu"]
+_UNITS = ((2**40, "TB"), (2**30, "GB"), (2**20, "MB"))
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,17 @@ class Machine:
     ram: int
     working_set: int
     free: int | None = None
+
+    @property
+    def memory(self) -> str:
+        """As machines are sold, in powers of 1024: "16 GB", "23.5 GB", "1 TB", "512 MB"."""
+        size, unit = next((each for each in _UNITS if self.ram >= each[0]), _UNITS[-1])
+        return f"{self.ram / size:.1f}".removesuffix(".0") + f" {unit}"
+
+    @property
+    def kind(self) -> str:
+        """Such as "16 GB Mac"."""
+        return f"{self.memory} {'Mac' if self.backend == 'metal' else 'machine'}"
 
 
 @dataclass(frozen=True)
@@ -69,7 +81,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Plan:
-    """Knobs that fit, the bytes they take at the worst moment, and what was given up to make them fit."""
+    """Knobs that fit, the bytes they take at the worst moment, and what was given up to make them fit.
+
+    `largest_context`: the longest that fits with all other knobs as they are, in steps of 1024.
+    """
 
     machine: Machine
     knobs: Knobs

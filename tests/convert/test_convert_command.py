@@ -34,7 +34,7 @@ def test_a_directory_is_converted_beside_it(model: Path) -> None:
     assert line.startswith(f"{place}: 1.6 MB, language 4 bits, vision 16 bits, audio 16 bits, ")
     assert line.endswith(f" s; gemma-mlx chat --model {place}")
     (said,) = done.err.splitlines()
-    assert said.startswith(f"{model} to {place}, 1.6 MB (4-bit, group 64): ")
+    assert said.startswith(f"{model} to {place}: 1.6 MB, 4-bit in groups of 64; ")
     assert load(place).bits == {"language": 4, "vision": 16, "audio": 16}
     assert sorted(path.name for path in model.parent.iterdir()) == ["model", "model-4bit"]
 
@@ -102,7 +102,9 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         (source / name).unlink()
     done = gemma_mlx("convert", source)
     assert done.code == 0
-    assert f"{source} lacks tokenizer, chat template, processor_config.json: the output needs them" in done.err
+    assert (
+        f"{source} has no tokenizer and no chat template and no processor_config.json: without, the output" in done.err
+    )
 
 
 def test_mixed_within_a_size(model: Path) -> None:
@@ -122,7 +124,15 @@ def test_mixed_within_a_size(model: Path) -> None:
 @pytest.mark.parametrize("arguments", [("--recipe", "mixed"), ("--recipe", "4bit", "--target-size", "8GB"), ()])
 def test_wrong_usage(arguments: tuple[str, ...]) -> None:
     source = ("demo",) if arguments else ()
-    assert gemma_mlx("convert", *source, *arguments).code == 2
+    run = gemma_mlx("convert", *source, *arguments)
+    assert run.code == 2
+    words = {2: "--recipe: mixed needs --target-size SIZE", 4: "--recipe: --target-size is for mixed", 0: "SRC"}
+    assert words[len(arguments)] in run.err
+
+
+def test_empty_names() -> None:
+    assert gemma_mlx("convert", "").fault.startswith("'' is no directory: give")
+    assert gemma_mlx("convert", "demo", "-o", "").fault == "-o '' names no directory: give one, or leave -o out"
 
 
 def test_ctrl_c_and_again(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +147,9 @@ def test_ctrl_c_and_again(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(os, "pwrite", interrupted)
         stopped = gemma_mlx("convert", model)
     assert stopped.code == 130
-    assert stopped.err.splitlines()[-1] == "stopped; the same command goes on from here"
+    partial = model.with_name(".model-4bit.partial")
+    assert stopped.err.splitlines()[-1] == f"stopped; the same command goes on from here, with what is in {partial}"
+    assert partial.is_dir()
     assert not model.with_name("model-4bit").exists()
     assert gemma_mlx("convert", model).code == 0
     assert sorted(path.name for path in model.parent.iterdir()) == ["model", "model-4bit"]

@@ -178,7 +178,7 @@ def test_the_space_is_known_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int
 ) -> None:
     job = Job("a", 1, {"x": HEADER}, {"x": 10**11})
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=10**13, free=free))
     output = tmp_path / "deep" / "out"
     if free == 10**12:
         with open_partial(output, job):
@@ -193,13 +193,28 @@ def test_the_space_is_known_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_takes_no_files_is_not_told_as_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> None:
+        with pytest.raises(
+            GemmaError, match=rf"out cannot be written, {tmp_path} takes no files: choose another place"
+        ):
+            run(tmp_path / "out")
+        assert list(tmp_path.iterdir()) == []
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=0, free=0))  # such as /proc
+        refused()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    refused()
+
+
 def test_what_is_written_already_needs_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output, size = tmp_path / "out", 60_000_000
     job = Job("a", 1, {"x": HEADER}, {"x": size})
     with open_partial(output, job) as partial:
         partial.write("x", 0, np.ones(size, np.uint8))
         partial.commit(0)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=55_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=10**13, free=55_000_000))
     with open_partial(output, job) as partial:
         partial.finish({})
 

@@ -15,7 +15,6 @@ from gemma_mlx.convert.recipes import (
     RECIPES,
     Recipe,
     affine,
-    describe,
     find_recipe,
     kind_of,
     packing_of,
@@ -153,7 +152,6 @@ def test_a_module_may_differ_from_its_part() -> None:
     recipe = Recipe("mixed", "", RECIPES["4bit"].parts, {path: affine(8, 64)})
     assert packing_of(recipe, f"{path}.weight", MATRIX) == affine(8, 64)
     assert packing_of(recipe, path.replace("0", "1") + ".weight", MATRIX) == affine(4, 64)
-    assert describe(recipe, 8_000_000_000) == "8.00 GB (4-bit, group 64 and 8-bit, group 64)"
 
 
 def test_only_the_recipe_that_casts_changes_types() -> None:
@@ -169,11 +167,6 @@ def test_scales_have_the_stored_type(dtype: str, item: int, published: Source) -
     kept = bytes_by_part(RECIPES["4bit"], checkpoint)["kept"]
     assert kept == item * (8_601_600 + 802_864)
     assert bytes_by_part(RECIPES["4bit"], checkpoint)["head"] == 1_006_632_960 // 2 + 2 * item * 1_006_632_960 // 64
-
-
-def test_a_size_is_said_with_its_group() -> None:
-    assert describe(RECIPES["qat-q4_0"], 7_548_000_000) == "7.55 GB (4-bit, group 32)"
-    assert describe(RECIPES["bf16"], 23_900_000_000) == "23.90 GB (bfloat16)"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from gemma_mlx.doctor import checks, golden, linux, macos, measure, permissions
 from gemma_mlx.doctor.finding import Finding, State
 from gemma_mlx.doctor.measure import Measured
 from gemma_mlx.doctor.system import Build
+from gemma_mlx.errors import ContextError
 from gemma_mlx.inputs.tokenizer import load_tokenizer
 from gemma_mlx.loading import Prepared, load
 from gemma_mlx.memory.sizes import GIB
@@ -184,6 +185,30 @@ def test_what_only_linux_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [found[name] for name in names] == ["ok", "ok", "warning", "ok", "ok"]
 
 
+def test_a_fault_is_a_finding_and_nothing_is_lost() -> None:
+    run = gemma_mlx("doctor", "--golden", "--model", "demo")
+    *lines, fault, summary = run.out.splitlines()
+    assert [line for line in lines if line[9:].startswith("model ")]
+    assert fault.startswith("fix      golden ")
+    assert "vocabulary of 1536 tokens" in fault
+    assert "1 to fix" in summary
+    assert (run.code, run.err) == (1, "")
+    answer = doctor_json("--golden", "--model", "demo")
+    assert states(answer["golden"]) == {"golden": "fix"}
+    assert answer["fix"] == 1
+    assert len(answer["checks"]) == len(lines)
+
+
+def test_a_fault_of_measuring_comes_after_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise ContextError("the prompt is too long")
+
+    monkeypatch.setattr(measure, "measure", refused)
+    answer = doctor_json("--measure", "--model", "demo")
+    assert states(answer["measure"]) == {"measure": "fix"}
+    assert answer["measure"][0]["text"] == "the prompt is too long"
+
+
 @pytest.fixture
 def demo_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     gemma = load("demo")
@@ -219,21 +244,13 @@ def test_golden_as_json_has_the_ids(demo_recordings: Path) -> None:
     assert states(answer["golden"])["agreement"] == "ok"
 
 
-def test_golden_of_another_vocabulary_is_one_line() -> None:
-    run = golden_run()
-    assert run.code == 1
-    (line,) = run.err.splitlines()
-    assert "vocabulary of 1536 tokens" in line
-    assert "--model" in line
-
-
 def test_measure_prints_both_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
 
     def fake(prepared: Prepared, progress: object) -> Measured:
         asked.append(prepared.directory)
         return Measured(
-            "cpu", 1000, 7_000_000_000, 6_900_000_000, 8_200_000_000, 8_000_000_000, 6_700_000_000, 100.0, 10.0
+            "cpu", 4, 1000, 7_000_000_000, 6_900_000_000, 8_200_000_000, 8_000_000_000, 6_700_000_000, 100.0, 10.0
         )
 
     monkeypatch.setattr(measure, "measure", fake)

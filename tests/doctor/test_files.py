@@ -38,7 +38,9 @@ def test_without_a_12b_it_is_said_whether_it_would_fit() -> None:
     model = files.model(None, "auto", AIR)
     assert states(model) == {"model": "warning", "fit": "ok"}
     assert "gemma-mlx pull" in model.findings[0].advice
-    assert "6.8 GB of weights" in model.findings[1].text
+    assert model.findings[1].text.startswith("the 12B in 4 bits, once pulled: 6.8 GB of weights, up to ")
+    assert "12B, once pulled" in model.subject
+    assert "12B" not in files.model("demo", "auto", AIR).subject
     assert model.needed is not None
     assert 7 * 10**9 < model.needed < limit_of(AIR)
     small = files.model(None, "auto", replace(AIR, ram=8 * GIB, working_set=int(5.3 * GIB)))

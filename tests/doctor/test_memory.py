@@ -11,7 +11,8 @@ LINUX = Machine("some Xeon", "cpu", 25 * 10**9, 20 * 10**9, None)
 
 def test_memory_names_what_a_plan_may_use() -> None:
     text = memory.memory(AIR).text
-    assert "16 GB" in text
+    assert text.startswith("16 GB Mac, ")
+    assert memory.memory(LINUX).text.startswith("23.3 GB machine, ")
     assert gigabytes(AIR.working_set) in text
     assert gigabytes(limit_of(AIR)) in text
     assert "GPU" not in memory.memory(LINUX).text
@@ -25,6 +26,7 @@ def test_free_memory_is_compared_with_what_the_model_needs() -> None:
     assert found.state == "warning"
     assert "2.0 GB" in found.advice
     assert memory.free(LINUX, 1).state == "warning"
+    assert "free, the 12B needs 2.0 GB" in memory.free(AIR, 2 * 10**9, "the 12B").text
 
 
 def test_swap() -> None:

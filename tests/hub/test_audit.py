@@ -92,8 +92,8 @@ def test_what_published_checkpoints_are(kind: str, nbytes: int, words: str) -> N
 def test_the_assistant() -> None:
     assert assistant().nbytes == 845_713_928
     assert str(assistant()) == "16-bit drafter, 0.85 GB"
-    assert room("assistant", assistant(), None, MAC) == "0.85 GB beside the model"
-    assert room("assistant", assistant(), None, CPU) == "1.69 GB beside the model"  # in float32
+    assert room("assistant", assistant(), MAC) == "0.85 GB of memory once loaded, beside what the model takes"
+    assert room("assistant", assistant(), CPU).startswith("1.69 GB of memory once loaded")  # in float32
 
 
 def test_the_hybrid(tmp_path: Path) -> None:
@@ -105,26 +105,25 @@ def test_the_hybrid(tmp_path: Path) -> None:
     assert hybrid.nbytes < 6_850_000_000
     index = index_with(tensors, media)
     assert json.dumps(index).count("vision-and-audio.safetensors") == len(media.tensors) == 11
-    assert room("4bit", hybrid, None, MAC).startswith("fits in 16 GB with a context of ")
-    assert room("4bit", hybrid, assistant(), MAC).startswith("fits in 16 GB with a context of ")
+    assert room("4bit", hybrid, MAC).startswith("fits in 16 GB with a context of ")
 
 
 @pytest.mark.parametrize("kind", ["mixed", "bf16"])
 def test_what_16_gb_are_too_small_for(kind: str) -> None:
     size = f"{checked(kind).nbytes / 1e9:.2f} GB"
     with pytest.raises(HubError) as found:
-        room("owner/repo", checked(kind), None, MAC)
+        room("owner/repo", checked(kind), MAC)
     message = str(found.value)
     assert message.startswith("owner/repo does not fit in 16 GB: ")
     assert f"{size} of weights once loaded, 10.31 GB may be used in all" in message
     assert message.endswith("take `gemma-mlx pull 4bit`, or add --anyway")
     assert "\n" not in message
     with pytest.raises(HubError, match=r"all: add --anyway$"):
-        room("4bit", checked(kind), None, MAC)
+        room("4bit", checked(kind), MAC)
 
 
 def test_more_memory_holds_the_mixed_one() -> None:
-    assert room("mixed", checked("mixed"), None, this_machine(32 * GIB, mac=True)).startswith("fits in 32 GB with")
+    assert room("mixed", checked("mixed"), this_machine(32 * GIB, mac=True)).startswith("fits in 32 GB with")
 
 
 def test_checkpoints_that_would_not_load() -> None:

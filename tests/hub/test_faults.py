@@ -19,6 +19,7 @@ from tests.command import gemma_mlx
 from tests.hub.repositories import FOUR, MIXED, REFERENCE, four_bit
 from tests.hub.server import Files, Hub, digest
 
+WAITING = "; trying again for up to "
 LATER = "run it again later or use another HF_ENDPOINT"
 SHARD = "model-00001-of-00002.safetensors"
 
@@ -29,7 +30,9 @@ def fault(*arguments: str) -> str:
     assert run.code == 1, run
     assert run.out == ""
     *said, line = run.err.splitlines()
-    assert all(line.startswith(("4bit: 4-bit", "assistant: 16-bit")) for line in said)
+    assert all(
+        line.startswith(("4bit: 4-bit", "assistant: 16-bit", "asking the Hub")) or WAITING in line for line in said
+    )
     assert len(line) < 500
     assert not [path for path in models_directory().glob("*") if not path.name.startswith(".")]
     return line
@@ -40,10 +43,11 @@ def four(hub: Hub) -> Files:
 
 
 def test_names_that_are_none(hub: Hub) -> None:
-    assert "nothing is no model to pull: 4bit, assistant, reference, qat, owner/repo" in fault("nothing")
+    give = "names no model: give 4bit, assistant, reference, qat, owner/repo or owner/repo@revision"
+    for name in ("nothing", "../x", ""):
+        assert fault(name) == f"{name!r} {give}"
+    assert fault("8bit").endswith("gemma-mlx pull reference, then gemma-mlx convert reference --recipe 8bit")
     assert "a--b/c is no name of a repository: write it as owner/repo" in fault("a--b/c")
-    assert "../x is no model to pull" in fault("../x")
-    assert "is no model to pull" in fault("")
     assert hub.requests == []
 
 
@@ -64,7 +68,28 @@ def test_tokens(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert gemma_mlx("pull", "assistant").code == 0
     assert hub.leaked == []  # it stays with the Hub, and does not reach the host that files come from
     hub.forbidden = True
-    assert "the token is not allowed to read it (403)" in gemma_mlx("pull", "4bit").fault
+    assert "the token is not allowed to read it (403)" in gemma_mlx("pull", "4bit").err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.write_bytes(b"hf_\xff")])
+def test_a_token_file_that_cannot_be_read(hub: Hub, tmp_path: Path, make: Callable[[Path], object]) -> None:
+    make(tmp_path / "token")
+    line = fault("4bit")
+    assert f"{tmp_path / 'token'}, where your token is looked for, cannot be read" in line
+    assert hub.requests == []
+
+
+def test_a_home_of_the_hub_that_is_a_file(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "file" / "token"))
+    assert f"{tmp_path / 'file' / 'token'}, where your token is looked for, cannot be read (Not a dir" in fault("4bit")
+
+
+@pytest.mark.parametrize("token", ["bad é", "a\x7fb"])
+def test_a_token_of_odd_characters(hub: Hub, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    assert fault("4bit").startswith("the token in HF_TOKEN or ")
+    assert hub.requests == []
 
 
 def test_no_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,13 +270,30 @@ def test_a_server_without_ranges(hub: Hub) -> None:
     assert "sends no parts of files (ranges): use another HF_ENDPOINT" in fault("4bit")
 
 
-@pytest.mark.parametrize(("status", "words"), [(404, "is not on the Hub"), (500, "nothing comes after byte 0 (status")])
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (404, "is not on the Hub"),
+        (429, "too many requests (429): wait and run it again"),
+        (500, "answers with status 500: wait and run it again"),
+    ],
+)
 def test_statuses_of_bodies(hub: Hub, status: int, words: str) -> None:
     hub.status = status
     line = fault("4bit")
     assert words in line
     assert str(status) in line
     assert line.startswith((f"{REFERENCE.repo}/model.safetensors", FOUR.repo))
+
+
+def test_waiting_is_said_once(hub: Hub) -> None:
+    hub.status = 503
+    lines = gemma_mlx("pull", "4bit").err.splitlines()
+    assert lines[0] == "asking the Hub about 4bit"
+    assert [WAITING in line for line in lines] == [False, True, False]
+    assert (
+        len([each for each in hub.requests if each.startswith("GET /cdn/")]) == 3
+    )  # the waits of the fixture, and one
 
 
 def test_a_connection_that_brings_nothing(hub: Hub) -> None:
@@ -273,6 +315,15 @@ def test_too_little_room(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1.0 MB are free at" in line
     assert "set HF_HOME and GEMMA_MLX_HOME to another disk" in line
     assert hub.weights_served() <= 400_000
+
+
+def test_places_that_take_no_files(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not told as full."""
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 0))  # such as /proc
+        assert "cannot be written: set HF_HOME and GEMMA_MLX_HOME to directories that can be" in fault()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "cannot be written: set HF_HOME" in fault()
 
 
 def test_a_disk_that_fills_up(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

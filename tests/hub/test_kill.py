@@ -99,7 +99,7 @@ def test_ctrl_c_is_one_line(hub: Hub, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (130, "")
-    assert err.splitlines()[1:] == ["stopped; the same command goes on from here"]
+    assert err.splitlines()[2:] == ["stopped; the same command goes on from here"]
 
 
 def test_environment(hub: Hub, tmp_path: Path) -> None:
@@ -119,5 +119,5 @@ def test_environment(hub: Hub, tmp_path: Path) -> None:
     assert code == 1
     assert "the Hub cannot be reached" in err
     assert "Traceback" not in err
-    assert len(err.splitlines()) == 1
+    assert len(err.splitlines()) == 2  # that it asks, and what came of it
     assert hub.requests == []

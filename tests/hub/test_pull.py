@@ -11,10 +11,9 @@ from huggingface_hub import constants
 from gemma_mlx import checkpoint
 from gemma_mlx.errors import ConfigError
 from gemma_mlx.hub.media import MEDIA_FILE
-from gemma_mlx.hub.place import RECORD
 from gemma_mlx.hub.pull import pull
 from gemma_mlx.loading import load_model
-from gemma_mlx.models import default_model, find_model, models_directory
+from gemma_mlx.models import RECORD, default_model, find_model, models_directory
 from gemma_mlx.names import target_name
 from tests.command import gemma_mlx
 from tests.hub.repositories import ASSISTANT, COMMIT, FOUR, MIXED, REFERENCE, four_bit, reference
@@ -41,15 +40,18 @@ def written(files: dict[str, bytes], directory: Path) -> Path:
     return directory
 
 
-def test_the_default_is_the_4bit_model_with_16bit_media_and_its_assistant(hub: Hub, tmp_path: Path) -> None:
+def test_the_default_is_the_4bit_model_with_16bit_media(hub: Hub, tmp_path: Path) -> None:
     run = gemma_mlx("pull", "--memory", "16GB")
     assert run.code == 0, run
     directory = models_directory() / "4bit"
-    assert run.out.split() == [str(directory), str(models_directory() / "assistant")]
-    first, second = run.err.splitlines()
+    assert run.out == f"{directory}\n"
+    assert not (models_directory() / "assistant").exists()
+    asked, first = run.err.splitlines()
+    assert asked == "asking the Hub about 4bit"
     assert first.startswith("4bit: 4-bit language, 16-bit vision and audio, 1.6 MB, fits in 16 GB with a context of ")
-    assert second.startswith("assistant: 16-bit drafter, 0.8 MB")
     assert default_model() == find_model("4bit") == directory
+    assistant = gemma_mlx("pull", "assistant")
+    assert assistant.err.endswith("16-bit drafter, 0.8 MB, 1.6 MB of memory once loaded, beside what the model takes\n")
     ours, before, original = (
         stored(directory),
         stored(written(four_bit(), tmp_path / "4bit")),
@@ -110,7 +112,7 @@ def test_a_second_pull_asks_no_network(hub: Hub) -> None:
     second = gemma_mlx("pull")
     assert second.code == 0
     assert second.out == first.out
-    assert second.err.splitlines() == ["4bit is here already", "assistant is here already"]
+    assert second.err.splitlines() == ["4bit is here already"]
     assert hub.requests == []
 
 
@@ -118,8 +120,10 @@ def test_a_cache_that_was_emptied_is_filled_again(hub: Hub, tmp_path: Path) -> N
     gemma_mlx("pull", "4bit")
     shard = models_directory() / "4bit" / SHARDS[1]
     shard.resolve().unlink()
+    line = gemma_mlx("ask", "hello").fault  # not the demo in its place
+    assert line.endswith(f"is incomplete, {SHARDS[1]} is gone from the Hub's cache: gemma-mlx pull 4bit")
     before = hub.weights_served()
-    assert gemma_mlx("pull", "4bit").err.startswith("4bit: 4-bit language")
+    assert "\n4bit: 4-bit language" in gemma_mlx("pull", "4bit").err
     assert shard.read_bytes() == four_bit()[SHARDS[1]]
     assert hub.weights_served() - before < len(four_bit()[SHARDS[1]]) + 400_000 + 1_300_000  # media, and headers
     assert not list(models_directory().glob(".*.old"))
@@ -129,7 +133,7 @@ def test_a_file_that_became_shorter_is_fetched_again(hub: Hub) -> None:
     gemma_mlx("pull", "4bit")
     shard = models_directory() / "4bit" / SHARDS[1]
     os.truncate(shard.resolve(), 100)
-    assert gemma_mlx("pull", "4bit").err.startswith("4bit: 4-bit language")
+    assert "\n4bit: 4-bit language" in gemma_mlx("pull", "4bit").err
     assert shard.read_bytes() == four_bit()[SHARDS[1]]
 
 
@@ -225,7 +229,8 @@ def test_another_repository_by_commit_and_by_branch(hub: Hub) -> None:
 
 def test_a_checkpoint_that_does_not_fit_is_refused_before_a_body(hub: Hub) -> None:
     whole = sum(len(content) for content in hub.repositories[MIXED][COMMIT].values())
-    fault = gemma_mlx("pull", MIXED, "--memory", "1MB").fault
+    asked, fault = gemma_mlx("pull", MIXED, "--memory", "1MB").err.splitlines()
+    assert asked == f"asking the Hub about {MIXED}"
     assert "does not fit in" in fault
     assert "mlp 8" in fault
     assert "MB may be used in all: take `gemma-mlx pull 4bit`, or add --anyway" in fault
@@ -237,7 +242,10 @@ def test_a_checkpoint_that_does_not_fit_is_refused_before_a_body(hub: Hub) -> No
 def test_sources_of_conversions_need_not_fit(hub: Hub) -> None:
     run = gemma_mlx("pull", "reference", "--memory", "1MB")
     assert run.code == 0
-    assert run.err == "reference: 16-bit language, vision and audio, 2.4 MB, for gemma-mlx convert reference\n"
+    assert (
+        run.err.splitlines()[1]
+        == "reference: 16-bit language, vision and audio, 2.4 MB, for gemma-mlx convert reference"
+    )
 
 
 def test_the_cache_is_enough_without_a_network(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,5 +279,21 @@ def test_the_list(hub: Hub) -> None:
     gemma_mlx("pull", "assistant")
     gemma_mlx("pull", MIXED)
     lines = gemma_mlx("pull", "--list").out.splitlines()
-    assert [line.split()[0] for line in lines] == ["4bit", "assistant", "reference", "qat", f"{MIXED}@{COMMIT}"]
+    short = f"{MIXED}@{COMMIT[:8]}"
+    assert [line.split()[0] for line in lines] == ["4bit", "assistant", "reference", "qat", short]
     assert ["not here" in line for line in lines] == [True, False, True, True, False]
+    assert lines[1].split(maxsplit=4)[1:] == ["0.85", "GB", "here", "its drafter; not used for decoding yet"]
+    assert lines[-1].split()[1:] == ["1.1", "MB", "here"]
+    assert find_model(short) == (directory := models_directory() / f"{MIXED.replace('/', '--')}@{COMMIT}")
+    (directory / SHARDS[0]).resolve().unlink()
+    assert gemma_mlx("pull", "--list").out.splitlines()[-1].endswith("incomplete")
+    assert gemma_mlx("pull", "--list", "4bit").code == 2
+
+
+def test_the_repository_of_a_name_is_found_by_its_id(hub: Hub) -> None:
+    """The Hub's cache knows no branch of what was fetched at a commit."""
+    gemma_mlx("pull", "reference")
+    directory = models_directory() / "reference"
+    assert find_model(REFERENCE.repo) == directory
+    assert gemma_mlx("convert", REFERENCE.repo).code == 0
+    assert (models_directory() / "gemma-4-12B-it-4bit").is_dir()

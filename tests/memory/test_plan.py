@@ -59,20 +59,61 @@ def test_groups_of_32_fit_with_less() -> None:
 
 def test_mixed_weights_do_not_fit_and_the_refusal_says_what_would() -> None:
     message = refusal(MIXED, mac(16), Wish())
-    assert "10.3 GB of 16 GB may be used" in message
-    assert message.endswith("take 4-bit weights, gemma-mlx pull 4bit")
+    assert "needs 12.1 GB for a context of 2,048 tokens, this 16 GB Mac has 10.3 GB for it" in message
+    assert message.endswith("take 4bit weights, gemma-mlx pull 4bit")
     assert plan(MIXED, mac(24), Wish()).given_up == ()
 
 
 def test_eight_gb_are_too_few_and_sixteen_are_enough() -> None:
     message = refusal(FOUR_BIT, mac(8), Wish())
-    assert "3.2 GB of 8 GB may be used" in message
-    assert message.endswith("it takes a Mac with 16 GB")
+    assert "this 8 GB Mac has 3.2 GB for it" in message
+    assert message.endswith("12.5 GB of memory are enough, as in a Mac with 16 GB")
     huge = replace(FOUR_BIT, config=target_config("bf16"), weights=10**15)
-    assert refusal(huge, mac(512), Wish()).endswith("take 4-bit weights, gemma-mlx pull 4bit")
+    assert "take 8bit weights, gemma-mlx pull reference --anyway, then gemma-mlx convert" in refusal(
+        huge, mac(512), Wish()
+    )
     assert refusal(replace(huge, weights=10**15, item=10**6), mac(8), Wish()).endswith(
         "no machine that is sold has enough"
     )
+
+
+@pytest.mark.parametrize("model", [FOUR_BIT, GROUP_32])
+def test_the_memory_that_is_said_to_be_enough_is_the_least_in_steps_of_half_a_gb(model: ModelBytes) -> None:
+    """The oracle: every step from below."""
+    found = re.search(r": ([\d.]+) GB of memory are enough, as in a Mac with (\d+) GB$", refusal(model, mac(8), Wish()))
+    assert found
+    least = next(half / 2 for half in range(16, 1024) if _fits(model, mac(half / 2)))
+    assert float(found[1]) == least <= int(found[2])
+
+
+def _fits(model: ModelBytes, machine: Machine) -> bool:
+    try:
+        plan(model, machine, Wish())
+    except MemoryPlanError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("gigabytes", "recipe"), [(32, "8bit"), (16, "4bit")])
+def test_the_largest_recipe_that_fits_is_advised(gigabytes: int, recipe: str) -> None:
+    message = refusal(published_bytes("bf16", 2), mac(gigabytes), Wish())
+    assert f": take {recipe} weights, gemma-mlx pull " in message
+    assert plan(published_bytes(recipe, 2), mac(gigabytes), Wish()).knobs.context >= LEAST
+
+
+@pytest.mark.parametrize(
+    ("ram", "words"),
+    [
+        (300 * 2**20, "300 MB Mac"),
+        (8 * GIB, "8 GB Mac"),
+        (int(23.5 * GIB), "23.5 GB Mac"),
+        (1024 * GIB - 1, "1024 GB Mac"),
+        (1024 * GIB, "1 TB Mac"),
+    ],
+)
+def test_memory_is_told_as_it_is_sold(ram: int, words: str) -> None:
+    assert Machine("x", "metal", ram, ram).kind == words
+    assert Machine("x", "cpu", ram, ram).kind == words.replace("Mac", "machine")
 
 
 @pytest.mark.parametrize("model", [FOUR_BIT, WITH_DRAFTER, GROUP_32])
@@ -84,7 +125,7 @@ def test_a_wished_context_is_kept_or_refused_with_one_that_fits(
     try:
         planned = plan(model, mac(gigabytes), Wish(context=context))
     except MemoryPlanError as fault:
-        found = re.search(rf"for a context of {context} tokens.*: try --context (\d+)$", str(fault))
+        found = re.search(rf"for a context of {context:,} tokens.*: try --context (\d+)$", str(fault))
         assert found
         advised = plan(model, mac(gigabytes), Wish(context=int(found[1])))
         assert advised.knobs.context == int(found[1]) < context
@@ -148,14 +189,18 @@ def test_wished_pictures_and_drafter_are_never_given_up() -> None:
 
 
 def test_little_free_memory_is_a_warning() -> None:
-    planned = plan(FOUR_BIT, mac(16, free=4 * 10**9), Wish())
-    assert planned.warnings == ("4.0 GB of memory is free, this takes up to 10.3 GB: close other programs",)
-    assert plan(FOUR_BIT, mac(16, free=12 * 10**9), Wish()).warnings == ()
+    """Compared with a context that is comfortable, not with the longest; with a shorter one if that is wished."""
+    for wish, context in ((Wish(), COMFORTABLE), (Wish(context=1), 1)):
+        needed = plan(FOUR_BIT, mac(16), Wish(context=context)).total
+        planned = plan(FOUR_BIT, mac(16, free=needed), wish)
+        assert planned.warnings == ()
+        (warning,) = plan(FOUR_BIT, mac(16, free=needed - 1), wish).warnings
+        assert "for a context of 8,192 tokens: close" in warning or "for a context of 1 token: close" in warning
 
 
 @pytest.mark.parametrize("context", [-1, 262_145])
 def test_a_context_that_the_model_does_not_have_is_refused(context: int) -> None:
-    with pytest.raises(ConfigError, match=f"context is {context}, the model holds 1 to 262144 positions"):
+    with pytest.raises(ConfigError, match=f"context is {context:,}, the model holds 1 to 262,144 positions"):
         plan(FOUR_BIT, mac(64), Wish(context=context))
 
 
