@@ -21,9 +21,9 @@ from gemma_mlx.convert.files import missing_files, other_files
 from gemma_mlx.convert.layout import Layout, Slice, plan_layout
 from gemma_mlx.convert.output import Job, Partial, check_place, is_finished, open_partial, tidy
 from gemma_mlx.convert.recipes import Recipe, packing_of, undivided
-from gemma_mlx.convert.slices import Reader, convert_slice, open_reader
+from gemma_mlx.convert.slices import DamageError, Reader, convert_slice, open_reader
 from gemma_mlx.convert.source import Source
-from gemma_mlx.errors import CheckpointError, GemmaError
+from gemma_mlx.errors import GemmaError
 from gemma_mlx.progress import Progress
 
 _WORKERS = 2  # while one reads or writes, the other packs; on a CPU both pack
@@ -85,7 +85,7 @@ def convert(
             resumed = sum(part.source_bytes for part in slices[: partial.done])
             try:
                 _write(slices, reader, partial, sizes.commit, progress)
-            except CheckpointError:  # another source is needed, and that is another job
+            except DamageError:  # a sound source is another job
                 partial.discard()
                 raise
             partial.finish(files)

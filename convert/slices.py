@@ -25,6 +25,10 @@ _BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 _INFINITY = {"F32": 0x7F800000, "BF16": 0x7F80, "F16": 0x7C00}  # as an integer; beyond it are the NaNs
 
 
+class DamageError(CheckpointError):
+    """The source's values are no weights: it must be another file, and nothing made from this one is of use."""
+
+
 @dataclass(frozen=True)
 class Reader:
     """Open files of the source by path."""
@@ -34,13 +38,14 @@ class Reader:
     def rows(self, tensor: Tensor, first: int, last: int, height: int) -> np.ndarray:
         """Rows `first` to `last` of a tensor that has `height` of them, as unsigned integers of its item's size.
 
-        Raises `CheckpointError` if the file ends too early, cannot be read, or holds floats that are not finite.
+        Raises `DamageError` if the file ends too early or holds floats that are not finite, another
+        `CheckpointError` if it cannot be read.
         """
         row_bytes = tensor.nbytes // height
         data = self._read(tensor, tensor.start + first * row_bytes, (last - first) * row_bytes)
         values = np.frombuffer(data, _BITS[ITEM_BYTES[tensor.dtype]])
         if tensor.dtype in _INFINITY and not _all_finite(values, _INFINITY[tensor.dtype]):
-            raise CheckpointError(
+            raise DamageError(
                 f"{tensor.file}: {tensor.name} holds values that are no numbers: the file is damaged, download it again"
             )
         return values
@@ -57,7 +62,7 @@ class Reader:
             while len(data) < count:
                 more = os.pread(descriptor, count - len(data), start + len(data))
                 if not more:
-                    raise CheckpointError(f"{tensor.file} became shorter while it was read: start again")
+                    raise DamageError(f"{tensor.file} became shorter while it was read: start again")
                 data = bytearray(data) + more
         except OSError as fault:
             raise CheckpointError(f"{tensor.file} cannot be read ({fault.strerror}): check the disk") from None

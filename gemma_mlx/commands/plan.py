@@ -38,7 +38,12 @@ _UNVERIFIED = {
 
 def plan(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="NAME|DIR", help="The model, as --model names it.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME|DIR", help="The model, as --model names it; without: the 12B, pulled or as published."
+        ),
+    ] = None,
     model: ModelOption = None,
     draft: Annotated[
         str,

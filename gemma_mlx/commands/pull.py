@@ -11,7 +11,7 @@ from gemma_mlx.options import MemoryOption
 EXAMPLES = """Examples:
 
 \b
-  gemma-mlx pull                  the 12B in 4 bits, 6.9 GB
+  gemma-mlx pull                  the 12B in 4 bits, 6.8 GB
   gemma-mlx pull --list           what there is, and what is here
   gemma-mlx pull reference        the 12B as published, to convert
   gemma-mlx pull owner/repo@revision

@@ -57,9 +57,9 @@ class Repository:
         Without the network, the cached snapshot of the revision. Raises `HubError` if there is neither.
         """
         name = repo if revision is None else f"{repo}@{revision}"
-        check_token()
         try:
             with hub_faults(name):
+                check_token()
                 info = _listing(repo, revision)
         except OfflineError:
             if (cached := _cached(repo, revision)) is None:

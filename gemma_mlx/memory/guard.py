@@ -27,7 +27,7 @@ class Guard:
         allowed = self.plan.limit - (self.plan.total - self.plan.peak)
         if needed > allowed:
             raise MemoryPlanError(
-                f"{positions} tokens need {gigabytes(needed)}, {gigabytes(allowed)} are allowed: start a new "
+                f"{positions:,} tokens need {gigabytes(needed)}, {gigabytes(allowed)} are allowed: start a new "
                 "conversation, attach smaller pictures, or plan for more with --memory"
             )
 

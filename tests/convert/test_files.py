@@ -104,7 +104,7 @@ def test_warnings(tmp_path: Path) -> None:
     (source / "chat_template.jinja").unlink()
     (source / "processor_config.json").unlink()
     (line,) = warnings(Source.read(source), RECIPES["4bit"])
-    assert "lacks chat template, processor_config.json: the output needs them" in line
+    assert "has no chat template and no processor_config.json: without, the output cannot answer" in line
     (source / "tokenizer_config.json").write_text('{"chat_template": "x"}')
     (line,) = warnings(Source.read(source), RECIPES["4bit"])
-    assert "lacks processor_config.json:" in line
+    assert "has no processor_config.json: without" in line

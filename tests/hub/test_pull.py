@@ -284,7 +284,8 @@ def test_the_list(hub: Hub) -> None:
     assert ["not here" in line for line in lines] == [True, False, True, True, False]
     assert lines[1].split(maxsplit=4)[1:] == ["0.85", "GB", "here", "its drafter; not used for decoding yet"]
     assert lines[-1].split()[1:] == ["1.1", "MB", "here"]
-    assert find_model(short) == (directory := models_directory() / f"{MIXED.replace('/', '--')}@{COMMIT}")
+    directory = models_directory() / f"{MIXED.replace('/', '--')}@{COMMIT}"
+    assert find_model(short) == directory
     (directory / SHARDS[0]).resolve().unlink()
     assert gemma_mlx("pull", "--list").out.splitlines()[-1].endswith("incomplete")
     assert gemma_mlx("pull", "--list", "4bit").code == 2

@@ -57,7 +57,7 @@ def test_what_others_hold_counts(gemma: Gemma) -> None:
     limit = _needed(gemma, 1000, 100)
     guard = Guard(gemma.sizes, replace(gemma.plan, limit=limit), lambda: 0)
     guard.admit(1000, 100)
-    with pytest.raises(MemoryPlanError, match=r"1000 tokens need .* are allowed: start a new conversation"):
+    with pytest.raises(MemoryPlanError, match=r"1,000 tokens need .* are allowed: start a new conversation"):
         replace(guard, foreign=lambda: 1).admit(1000, 100)
 
 
