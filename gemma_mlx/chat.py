@@ -7,6 +7,7 @@ and compared with what the caches hold, so no turn format is known here.
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import mlx.core as mx
@@ -33,15 +34,12 @@ class Chat:
         self.enable_thinking = enable_thinking
         knobs = gemma.plan.knobs
         limit = knobs.context if context is None else checked_context(gemma.config, context)
-        guard = Guard(gemma.sizes, gemma.plan, self._foreign_bytes)
+        # It must not know this chat: what refers to itself is freed late, and the next conversation needs the memory.
+        guard = Guard(gemma.sizes, gemma.plan, lambda: mx.get_active_memory() - gemma.weights_bytes)
         self.context = Context(gemma.model, limit, knobs.piece_tokens, knobs.snapshots, guard.admit)
         self.history: list[Message] = [Message.of("system", system)] if system else []
         self.pending: tuple[Part, ...] = ()  # the user's open turn
         self._replying: Generator[Event] | None = None
-
-    def _foreign_bytes(self) -> int:
-        """What MLX holds beside the model and this conversation."""
-        return mx.get_active_memory() - self.gemma.weights_bytes - self.context.nbytes
 
     def add(self, part: Part, *, read: bool = True) -> None:
         """Add to the user's open turn; everything up to its last picture or recording is read now, if `read`.
@@ -112,8 +110,10 @@ class Chat:
         if not self.history:
             return
         prompt = self._prompt(self.history, reply=False)
-        if prompt.n_tokens <= self.context.limit:  # a full context is the next turn's fault, not this answer's
-            self.context.read(prompt, interrupted=interrupted)
+        # What is full, the context or memory, is told by the next turn: this answer is whole.
+        if prompt.n_tokens <= self.context.limit:
+            with suppress(MemoryPlanError):
+                self.context.read(prompt, interrupted=interrupted)
 
     def _end_reply(self) -> None:
         """Two replies would write into the same caches: the open one ends where it is."""

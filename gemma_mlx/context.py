@@ -19,7 +19,7 @@ from gemma_mlx.model.cache import STEP, Caches, Snapshot
 from gemma_mlx.model.gemma import GemmaModel
 from gemma_mlx.stream import PIECE_TOKENS, EmbeddingStream
 
-Admit = Callable[[int, int], None]  # positions in all, those of the next pass; raises `MemoryPlanError`
+Admit = Callable[[int, int, int], None]  # positions in all, of the next pass, bytes held; raises `MemoryPlanError`
 Key = int | tuple[str, int]  # what a position holds: a token id, or the row of a medium known by its content
 
 
@@ -32,7 +32,7 @@ class Read:
     read: int
 
 
-def admit_all(positions: int, piece: int) -> None:
+def admit_all(positions: int, piece: int, held: int) -> None:
     """No bound on memory."""
 
 
@@ -84,7 +84,7 @@ class Context:
             if interrupted():
                 hidden = None
                 break
-            self.admit(len(self.keys) + piece.length, piece.length)
+            self.admit(len(self.keys) + piece.length, piece.length, self.nbytes)
             with self._consistent():
                 hidden = self.model(piece.embeddings, self.caches, piece.blocks)[:, -1:]
                 mx.eval(hidden, self.caches.arrays)  # one piece's scratch at a time, not the whole prompt's
@@ -98,8 +98,8 @@ class Context:
         beyond what fits."""
         with self._consistent():
             for count, token in enumerate(decode(self.model, hidden, self.caches, options)):
-                if count % STEP == 0:
-                    self.admit(min(len(self.keys) + STEP, self.limit), 1)
+                if count % STEP == 0:  # one more, which is read before the question is asked again
+                    self.admit(min(len(self.keys) + STEP + 1, self.limit), 1, self.nbytes)
                 self.keys.append(token.id)
                 yield token
 

@@ -49,11 +49,9 @@ def memory_limits(plan: Plan, weights: int, *, wire: bool = False) -> Iterator[N
     the weights from being paged out between turns; it is off unless asked for, because it has led to kernel panics on
     macOS, and never covers more than the weights. Raises `MemoryPlanError` if they are too large for that.
     """
-    if wire:
-        _check_wiring(plan.machine, weights)
+    wired = _wire(plan.machine, weights) if wire else None
     memory = mx.set_memory_limit(plan.limit)
     cache = mx.set_cache_limit(_SMALL_CACHE if plan.machine.ram <= _SMALL_RAM else _CACHE)
-    wired = mx.set_wired_limit(weights + _WIRED_MORE) if wire else None
     try:
         yield
     finally:
@@ -64,13 +62,20 @@ def memory_limits(plan: Plan, weights: int, *, wire: bool = False) -> Iterator[N
         mx.set_memory_limit(memory)
 
 
-def _check_wiring(machine: Machine, weights: int) -> None:
-    most = int(min(0.85 * machine.working_set, machine.ram - 8 * GIB))
-    if weights + _WIRED_MORE > most:
+def _wire(machine: Machine, weights: int) -> int:
+    """Pin the weights; returns the limit from before."""
+    most, wanted = int(min(0.85 * machine.working_set, machine.ram - 8 * GIB)), weights + _WIRED_MORE
+    if wanted > most:
         raise MemoryPlanError(
-            f"wiring {(weights + _WIRED_MORE) / 1e9:.1f} GB would leave too little for macOS, "
+            f"wiring {wanted / 1e9:.1f} GB would leave too little for macOS, "
             f"{max(0, most) / 1e9:.1f} GB are safe here: leave out --wire"
         )
+    try:
+        return mx.set_wired_limit(wanted)
+    except ValueError:  # a plan for more memory than this Mac has
+        raise MemoryPlanError(
+            f"wiring {wanted / 1e9:.1f} GB is more than this Mac lets its GPU use: leave out --wire"
+        ) from None
 
 
 def free_memory() -> int | None:

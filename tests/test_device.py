@@ -92,6 +92,20 @@ def test_wiring_covers_the_weights_and_little_more(limits: dict[str, int]) -> No
         assert limits["wired"] == 6 * GIB + 512 * 2**20
 
 
+def test_a_mac_that_has_less_than_was_planned_for_says_so(
+    limits: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLX raises ValueError above the GPU's own limit; no limit is changed then."""
+
+    def refuse(_: int) -> int:
+        raise ValueError("[metal::set_wired_limit] Setting a wired limit larger than the maximum working set size")
+
+    monkeypatch.setattr(mx, "set_wired_limit", refuse)
+    words = r"^wiring 7\.0 GB is more than this Mac lets its GPU use: leave out --wire$"
+    with pytest.raises(MemoryPlanError, match=words), memory_limits(PLAN, 6 * GIB, wire=True):
+        pass
+
+
 def test_what_is_too_large_is_not_wired(limits: dict[str, int]) -> None:
     words = r"wiring 8\.6 GB .* 8\.6 GB are safe here: leave out --wire"
     with pytest.raises(MemoryPlanError, match=words), memory_limits(PLAN, 15 * GIB // 2 + 1, wire=True):

@@ -23,12 +23,12 @@ from gemma_mlx.memory.sizes import gigabytes
 from gemma_mlx.memory.values import Machine, ModelBytes, Plan, Wish
 from gemma_mlx.model.drafter import Drafter
 from gemma_mlx.model.gemma import GemmaModel
-from gemma_mlx.models import ASSISTANT, DEFAULT, default_model, drafter_for, find_model, pulled_model
+from gemma_mlx.models import DEFAULT, default_model, drafter_for, find_model, pulled_model
 from gemma_mlx.names import drafter_name, target_name
 from gemma_mlx.weights import Weights, fit
 
 _MEDIA = 105_000_000  # bytes of vision and audio tensors, fetched apart
-DOWNLOAD = CATALOGUE[DEFAULT].nbytes + CATALOGUE[ASSISTANT].nbytes + _MEDIA
+DOWNLOAD = CATALOGUE[DEFAULT].nbytes + _MEDIA
 _SPARE = 1_000_000_000  # that a system wants free beside it
 
 
@@ -128,7 +128,7 @@ def disk(directory: Path, free: int, have_model: bool) -> Finding:
         return Finding("disk", "ok", text)
     state: State = "warning" if have_model else "fix"
     advice = f"free {gigabytes(DOWNLOAD + _SPARE - free)} before gemma-mlx pull, or set HF_HOME to another disk"
-    return Finding("disk", state, f"{text}, the 12B and its drafter take {gigabytes(DOWNLOAD)}", advice)
+    return Finding("disk", state, f"{text}, the 12B takes {gigabytes(DOWNLOAD)}", advice)
 
 
 def disk_here(name: str | None) -> Finding:

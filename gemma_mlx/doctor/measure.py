@@ -75,6 +75,7 @@ def measure(prepared: Prepared, progress: Progress | None = None) -> Measured:
     short for it, and what loading raises."""
     sizes, plan = prepared.sizes, prepared.plan
     with memory_limits(plan, sizes.weights):
+        foreign = mx.get_active_memory()  # what the rest of the process holds
         mx.reset_peak_memory()
         gemma = load(prepared, progress=progress)
         load_peak = mx.get_peak_memory()
@@ -92,9 +93,9 @@ def measure(prepared: Prepared, progress: Progress | None = None) -> Measured:
         item=sizes.item,
         tokens=finished.usage.prompt_tokens + len(finished.tokens),
         load_allowed=sizes.weights + sizes.drafter_weights + sizes.largest_layer + _LOADING,
-        load_peak=load_peak,
+        load_peak=load_peak - foreign,
         predicted_peak=predicted_peak(prepared, gemma.prompts, turn, len(finished.tokens)),
-        measured_peak=measured_peak,
+        measured_peak=measured_peak - foreign,
         weights=sizes.weights + sizes.drafter_weights,
         prefill_tok_s=finished.timing.prefill_tok_s,
         decode_tok_s=finished.timing.decode_tok_s,

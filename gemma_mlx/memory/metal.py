@@ -22,7 +22,8 @@ def peak(model: ModelBytes, caches: Caches, spans: Sequence[Span]) -> int:
     after = caches.append(length)
     keys = max(after.full.visible(length), after.sliding.visible(length))
     scores = _SCORES * text.num_attention_heads * length * keys
-    widths = length * (_FEED_FORWARD * text.intermediate_size + (_STREAM + len(spans)) * text.hidden_size)
+    embeddings = 1 if len(spans) == 1 else 2  # the parts, and the whole that they are put together to
+    widths = length * (_FEED_FORWARD * text.intermediate_size + (_STREAM + embeddings) * text.hidden_size)
     held = max(caches.nbytes(text, model.item), after.nbytes(text, model.item)) + _one_layer(model, caches)
     return held + _pictures(model, spans) + int((scores + widths) * model.item)
 

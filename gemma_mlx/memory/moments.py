@@ -32,17 +32,27 @@ class Moment:
         return self.caches + self.working + self.snapshots
 
 
-def worst(model: ModelBytes, backend: Backend, knobs: Knobs) -> Moment:
-    """The worst moment of any conversation that fills the context."""
+def worst(model: ModelBytes, backend: Backend, knobs: Knobs, earlier: Knobs | None = None) -> Moment:
+    """The worst moment of any conversation that fills the context. `earlier`: what it was read with so far, if those
+    are other knobs; sliding layers keep the buffers of the longest piece."""
     text, context = model.config.text_config, knobs.context
-    picture = min(knobs.image_tokens, context) if model.config.vision_config is not None else 0
-    longest = max(picture, min(knobs.piece_tokens, PIECE_TOKENS, context))
+    picture = _picture(model, knobs)
+    longest = max(_longest(model, knobs), _longest(model, earlier or knobs))
     found = [_writing(model, backend, before) for before in Caches.crowded(text, context - 1, longest)]
     for end in {context, min(context, LONG_CONTEXT + PIECE_TOKENS - 1)}:  # the last place of the longest pieces
         for spans in _fullest(_piece(knobs, end), picture):
             for before in Caches.crowded(text, end - length_of(spans), longest):
                 found.append(_reading(model, backend, before, spans))
     return max(found, key=_size)
+
+
+def _picture(model: ModelBytes, knobs: Knobs) -> int:
+    return min(knobs.image_tokens, knobs.context) if model.config.vision_config is not None else 0
+
+
+def _longest(model: ModelBytes, knobs: Knobs) -> int:
+    """Tokens of the longest piece, text or a picture."""
+    return max(_picture(model, knobs), min(knobs.piece_tokens, PIECE_TOKENS, knobs.context))
 
 
 def _fullest(piece: int, picture: int) -> Iterator[list[Span]]:

@@ -7,9 +7,9 @@ from gemma_mlx.memory.values import Backend, Knobs, ModelBytes, Part
 PYTHON = 400_000_000  # resident beside MLX's buffers: interpreter, libraries, tokenizer
 
 
-def parts(model: ModelBytes, backend: Backend, knobs: Knobs) -> tuple[Part, ...]:
-    """Always the same parts in the same order; one that is not needed takes nothing."""
-    moment = worst(model, backend, knobs)
+def parts(model: ModelBytes, backend: Backend, knobs: Knobs, earlier: Knobs | None = None) -> tuple[Part, ...]:
+    """Always the same parts in the same order; one that is not needed takes nothing. `earlier`: as in `worst`."""
+    moment = worst(model, backend, knobs, earlier)
     snapshot = snapshot_bytes(model.config.text_config, knobs.context, model.item)
     return (
         Part("weights", model.weights),

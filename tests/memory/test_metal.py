@@ -30,6 +30,12 @@ def test_scores_of_a_late_piece_dominate() -> None:
     assert 1.0 <= (found - held) / (scores + 3 * 512 * 15360 * 2) <= 1.1
 
 
+def test_parts_of_a_piece_are_held_beside_the_whole_however_many_they_are() -> None:
+    one, two, four = (metal.peak(MODEL, _caches(1, 512), [Span("text", 256 // n)] * n) for n in (1, 2, 4))
+    assert two - one == 256 * 3840 * 2
+    assert four == two
+
+
 def test_a_picture_takes_its_patches_more_than_text_does() -> None:
     text, picture = (metal.peak(MODEL, _caches(1, 512), [Span(kind, 280)]) for kind in ("text", "image"))
     assert picture - text == 280 * 6912 * (1 + 4 + 4 + 2 + 2)
