@@ -204,16 +204,10 @@ class Settings:
 def demo_notice() -> str:
     """What the demo is, and whether this machine could do better."""
     from gemma_mlx.device import this_machine
-    from gemma_mlx.errors import MemoryPlanError
-    from gemma_mlx.memory.plan import plan
+    from gemma_mlx.memory.plan import fits
     from gemma_mlx.memory.published import published_bytes
-    from gemma_mlx.memory.values import Wish
 
     machine = this_machine()
-    sizes = published_bytes("4bit", 2 if machine.backend == "metal" else 4)
-    try:
-        plan(sizes, machine, Wish())
-        verdict = "which fits this machine"
-    except MemoryPlanError:
-        verdict = "which this machine is too small for"
+    roomy = fits(published_bytes("4bit", 2 if machine.backend == "metal" else 4), machine)
+    verdict = "which fits this machine" if roomy else "which this machine is too small for"
     return f"{DEMO_NOTICE}; `gemma-mlx pull` fetches Gemma 4 12B, {verdict}"

@@ -7,7 +7,7 @@ not how much anything takes.
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gemma_mlx.errors import ConfigError, MemoryPlanError
 from gemma_mlx.memory.parts import parts
@@ -16,7 +16,7 @@ from gemma_mlx.memory.sizes import GIB, gigabytes
 from gemma_mlx.memory.values import Knobs, Machine, ModelBytes, Plan, Wish
 from gemma_mlx.memory.weights import model_bytes
 
-__all__ = ["limit_of", "model_bytes", "parts", "plan"]
+__all__ = ["fits", "limit_of", "model_bytes", "parts", "plan"]
 
 PIECES, SNAPSHOTS, IMAGES = (512, 256, 128), (2, 1, 0), (280, 140, 70)
 COMFORTABLE, LEAST = 8192, 2048  # contexts: below the first, other things are given up; below the second, it is refused
@@ -35,6 +35,11 @@ def limit_of(machine: Machine) -> int:
     if machine.backend == "cpu":
         return machine.working_set
     return max(0, min(int(_SHARE * machine.working_set), machine.ram - _SYSTEM))
+
+
+def fits(model: ModelBytes, machine: Machine) -> bool:
+    """Whether `plan` finds anything for no wish at all; where memory is plenty, without its search."""
+    return _Search(model, machine, Wish()).economize()
 
 
 def plan(model: ModelBytes, machine: Machine, wish: Wish) -> Plan:
@@ -62,6 +67,7 @@ class _Search:
     model: ModelBytes
     machine: Machine
     wish: Wish
+    known: dict[Knobs, int] = field(default_factory=dict)  # what knobs need, for this model on any such machine
 
     def __post_init__(self) -> None:
         self.longest = self.model.config.text_config.max_position_embeddings
@@ -71,13 +77,17 @@ class _Search:
         self.knobs = Knobs(self.least, PIECES[0], SNAPSHOTS[0], self.wish.image_tokens or IMAGES[0], drafter)
         self.given_up: dict[str, str] = {}
 
-    def settle(self) -> Plan | None:
-        """Give up until the context is long enough; None if it never is."""
+    def economize(self) -> bool:
+        """Give up until the context is long enough; False if it never is."""
         self._give_up(self._of_comfort(), self.comfortable)
         self._give_up(self._of_substance(), self.least)
-        largest = self.largest()
-        if largest < self.least:
+        return self.fits(self.least)
+
+    def settle(self) -> Plan | None:
+        """The plan; None if nothing fits."""
+        if not self.economize():
             return None
+        largest = self.largest()
         if largest < self.comfortable:
             self.given_up["context"] = f"a context of {largest:,} instead of {self.comfortable:,} or more"
         knobs = replace(self.knobs, context=self.wish.context or largest)
@@ -89,7 +99,10 @@ class _Search:
 
     def needed(self, knobs: Knobs, context: int) -> int:
         """Bytes for a context."""
-        return sum(part.nbytes for part in parts(self.model, self.machine.backend, replace(knobs, context=context)))
+        wanted = replace(knobs, context=context)
+        if wanted not in self.known:
+            self.known[wanted] = sum(part.nbytes for part in parts(self.model, self.machine.backend, wanted))
+        return self.known[wanted]
 
     def fits(self, context: int) -> bool:
         return self.needed(self.knobs, context) <= limit_of(self.machine)
@@ -159,7 +172,7 @@ def _refusal(search: _Search) -> str:
 
 
 def _fits(model: ModelBytes, machine: Machine, wish: Wish) -> bool:
-    return _Search(model, machine, wish).settle() is not None
+    return _Search(model, machine, wish).economize()
 
 
 def _machine_for(search: _Search) -> str:
@@ -169,7 +182,7 @@ def _machine_for(search: _Search) -> str:
     def enough(halves: int) -> bool:
         ram = halves * GIB // 2
         larger = replace(machine, ram=ram, working_set=int(machine.working_set / machine.ram * ram))
-        return _fits(search.model, larger, search.wish)
+        return _Search(search.model, larger, search.wish, search.known).economize()
 
     low, high = 2 * machine.ram // GIB, 2 * _MEMORIES[-1]  # too little; perhaps enough
     if low >= high or not enough(high):

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from gemma_mlx.errors import ConfigError, MemoryPlanError
-from gemma_mlx.memory.plan import COMFORTABLE, LEAST, limit_of, parts, plan
+from gemma_mlx.memory.plan import COMFORTABLE, LEAST, fits, limit_of, parts, plan
 from gemma_mlx.memory.published import published_bytes, target_config
 from gemma_mlx.memory.sizes import GIB
-from gemma_mlx.memory.values import Knobs, Machine, ModelBytes, Wish
+from gemma_mlx.memory.values import Backend, Knobs, Machine, ModelBytes, Wish
 from tests import tiny
 
 FOUR_BIT, GROUP_32 = published_bytes("4bit", 2), published_bytes("4bit-g32", 2)
@@ -137,9 +137,9 @@ def test_a_wished_context_is_kept_or_refused_with_one_that_fits(
 
 def test_the_largest_context_is_the_largest() -> None:
     planned = plan(FOUR_BIT, mac(16), Wish())
-    for context, fits in ((planned.largest_context, True), (planned.largest_context + 1024, False)):
+    for context, enough in ((planned.largest_context, True), (planned.largest_context + 1024, False)):
         needed = sum(part.nbytes for part in parts(FOUR_BIT, "metal", replace(planned.knobs, context=context)))
-        assert (needed <= planned.limit) is fits
+        assert (needed <= planned.limit) is enough
 
 
 def test_things_are_given_up_in_order() -> None:
@@ -209,3 +209,18 @@ def test_a_small_model_gets_all_of_its_context(longest: int) -> None:
     model = ModelBytes(tiny.config(max_position_embeddings=longest), 100_000, 0, 4)
     planned = plan(model, Machine("PC", "cpu", 8 * GIB, 6 * GIB), Wish())
     assert planned.knobs.context == planned.largest_context == longest
+
+
+@pytest.mark.parametrize("backend", ["metal", "cpu"])
+def test_fits_says_what_the_plan_would(backend: Backend) -> None:
+    model = published_bytes("4bit", 2 if backend == "metal" else 4)
+    verdicts = []
+    for halves in range(24, 29):
+        machine = Machine("any", backend, halves * GIB // 2, halves * GIB // 3)
+        try:
+            plan(model, machine, Wish())
+            verdicts.append(True)
+        except MemoryPlanError:
+            verdicts.append(False)
+        assert fits(model, machine) == verdicts[-1]
+    assert set(verdicts) == {True, False}
