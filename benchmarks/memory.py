@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -26,6 +26,7 @@ from mlx.utils import tree_flatten, tree_map
 from gemma_mlx.benchmarks.record import append, command, line
 from gemma_mlx.config import FULL, SLIDING, DrafterConfig, ModelConfig
 from gemma_mlx.context import Context
+from gemma_mlx.doctor.measure import pieces_until
 from gemma_mlx.generation.loop import DecodeOptions
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.prompt import Prompt, Segment
@@ -35,16 +36,9 @@ from gemma_mlx.memory.moments import of_run
 from gemma_mlx.memory.plan import model_bytes
 from gemma_mlx.model.drafter import Drafter
 from gemma_mlx.model.gemma import GemmaModel
-from gemma_mlx.stream import cut, pack
 
 _PATTERNS = ((SLIDING, FULL), (SLIDING, SLIDING, FULL, SLIDING), (SLIDING,) * 5 + (FULL,), (FULL, SLIDING, SLIDING))
 _PICTURES = {70: (7, 10), 140: (10, 14), 280: (14, 20), 560: (20, 28), 1120: (28, 40)}  # rows and columns of patches
-_KINDS: dict[str, Literal["text", "sound", "image"]] = {
-    "text": "text",
-    "audio": "sound",
-    "image": "image",
-    "video": "image",
-}
 _PUBLISHED_SAMPLER = Sampler(temperature=1.0, top_k=64, top_p=0.95, seed=1)
 
 
@@ -210,14 +204,11 @@ def _peak(model: GemmaModel, run: Scenario) -> int:
 
 def pieces_of(run: Scenario) -> Iterator[list[Span]]:
     """What the stream will cut the prompt into."""
-    start = 0
-    for stop in (*run.marks, run.tokens):
-        for spans in pack(cut(run.segments, start, stop), start, most=run.piece_tokens):
-            yield [Span(_KINDS[span.segment.kind], span.length) for span in spans]
-        start = stop
+    return pieces_until(run.segments, (*run.marks, run.tokens), run.piece_tokens)
 
 
 def raw_config(run: Scenario) -> dict[str, Any]:
+    """The model's `config.json`, in the published spelling."""
     width = run.text["hidden_size"]
     raw: dict[str, Any] = {
         "model_type": "gemma4_unified",

@@ -97,7 +97,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "__init__": ({"errors", "inputs", "generation", "loading", "chat"}, set()),
     "benchmarks": (
         {"errors", "config", "names", "checkpoint", "memory", "device", "model", "inputs", "stream", "generation"}
-        | {"context", "loading", "chat", "convert"},
+        | {"context", "loading", "chat", "convert", "doctor"},
         {"mlx", "numpy", "mlx_vlm"},
     ),
 }

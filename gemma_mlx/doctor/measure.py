@@ -109,18 +109,20 @@ def predicted_peak(prepared: Prepared, prompts: PromptBuilder, turn: Message, wr
     segments = prompts.build([turn]).segments
     answered = prompts.build([turn, Message.of("assistant", "…")], add_generation_prompt=False).segments
     mark = common_prefix(keys_of(segments), keys_of(answered))
-    pieces = list(pieces_of(segments, mark, knobs.piece_tokens))
+    end = sum(len(segment.ids) for segment in segments)
+    pieces = list(pieces_until(segments, (mark, end), knobs.piece_tokens))
     marks = (mark,) if knobs.snapshots else ()
     moment = of_run(sizes, prepared.plan.machine.backend, pieces, marks, written)
     return sizes.weights + sizes.drafter_weights + moment.nbytes
 
 
-def pieces_of(segments: Sequence[Segment], mark: int, most: int) -> Iterator[list[Span]]:
-    """What the stream cuts a prompt into that is read up to a mark and then to its end."""
-    end = sum(len(segment.ids) for segment in segments)
-    for start, stop in ((0, mark), (mark, end)):
+def pieces_until(segments: Sequence[Segment], stops: Sequence[int], most: int) -> Iterator[list[Span]]:
+    """What the stream cuts a prompt into that is read up to each of the stops, the last of which is its end."""
+    start = 0
+    for stop in stops:
         for spans in pack(cut(segments, start, stop), start, most=most):
             yield [Span(_KINDS[span.segment.kind], span.length) for span in spans]
+        start = stop
 
 
 def _answer(chat: Chat) -> Finished:

@@ -6,6 +6,7 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten
 
 from gemma_mlx.benchmarks import full_size, layout
 from gemma_mlx.benchmarks.layout import TINY, Size, Spec
@@ -97,7 +98,9 @@ def test_a_tiny_one_is_written_whole_and_loads(tmp_path: Path, shards: int) -> N
 
 def test_the_assistant_loads_with_its_target(tmp_path: Path) -> None:
     full_size.write_assistant(tmp_path, TINY)
-    load_drafter(tmp_path, target=ModelConfig.from_dict(layout.target_config(TINY)))
+    drafter = load_drafter(tmp_path, target=ModelConfig.from_dict(layout.target_config(TINY)))
+    held = sum(array.size for array in dict(tree_flatten(drafter.parameters())).values())
+    assert held == sum(tensor.nbytes for tensor in read_tensors(tmp_path).values()) // 2  # bfloat16 in the file
 
 
 def test_values_are_spread_and_rows_differ(tmp_path: Path) -> None:

@@ -70,14 +70,14 @@ def test_what_is_predicted_are_the_pieces_and_marks_of_the_conversation(monkeypa
     foretold: list[int] = []
     marked: list[int] = []
     told: list[tuple[int, ...]] = []
-    forward, pieces_of, mark, of_run = GemmaModel.__call__, measure.pieces_of, Context.mark, measure.of_run
+    forward, pieces_until, mark, of_run = GemmaModel.__call__, measure.pieces_until, Context.mark, measure.of_run
 
     def listening(model: GemmaModel, embeddings: mx.array, caches: Caches, blocks: Sequence[Block] = ()) -> mx.array:
         read.append(embeddings.shape[1])
         return forward(model, embeddings, caches, blocks)
 
-    def telling(segments: Sequence[Segment], mark: int, most: int) -> Iterator[list[Span]]:
-        for piece in pieces_of(segments, mark, most):
+    def telling(segments: Sequence[Segment], stops: Sequence[int], most: int) -> Iterator[list[Span]]:
+        for piece in pieces_until(segments, stops, most):
             foretold.append(sum(span.length for span in piece))
             yield piece
 
@@ -94,7 +94,7 @@ def test_what_is_predicted_are_the_pieces_and_marks_of_the_conversation(monkeypa
     monkeypatch.setattr(Context, "mark", marking)
     monkeypatch.setattr(measure, "of_run", asked)
     monkeypatch.setattr(GemmaModel, "__call__", listening)
-    monkeypatch.setattr(measure, "pieces_of", telling)
+    monkeypatch.setattr(measure, "pieces_until", telling)
     measure.measure(prepare("demo"))
     assert told == [tuple(marked)]
     assert len(marked) == 1
