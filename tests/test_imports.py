@@ -41,6 +41,9 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "stream": ({"errors", "config", "model", "inputs"}, {"mlx", "numpy"}),
     "generation": ({"errors", "fields", "config", "model", "inputs", "stream"}, {"mlx", "numpy"}),
     "context": ({"errors", "config", "model", "inputs", "stream", "generation"}, {"mlx", "numpy"}),
+    "calibration": ({"errors", "config", "models", "generation", "device"}, {"platformdirs"}),
+    "capture": ({"errors"}, {"numpy", "PIL"}),
+    "history": ({"errors", "inputs"}, set()),
     "loading": (
         {
             "errors",
@@ -58,8 +61,14 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         },
         {"mlx", "numpy"},
     ),
-    "chat": ({"errors", "config", "memory", "inputs", "generation", "context", "loading"}, {"mlx", "numpy"}),
-    "terminal": ({"errors", "inputs", "generation"}, set()),
+    "chat": (
+        {"errors", "config", "memory", "inputs", "generation", "context", "loading", "history", "calibration"},
+        {"mlx", "numpy"},
+    ),
+    "tools": ({"errors", "inputs", "generation", "chat"}, set()),
+    "store": ({"errors", "fields", "models", "inputs", "context", "loading", "chat"}, {"numpy", "PIL", "av"}),
+    "worker": ({"errors"}, set()),
+    "terminal": ({"errors", "inputs", "generation", "worker"}, {"rich", "prompt_toolkit"}),
     "convert": (
         {
             "errors",
@@ -84,20 +93,20 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"mlx", "numpy"},
     ),
     "options": (
-        {"errors", "progress", "memory", "device", "models", "inputs", "generation", "loading", "chat", "terminal"},
+        {"errors", "progress", "memory", "device", "models", "inputs", "generation", "loading", "chat", "terminal", "store"},
         {"typer"},
     ),
     "commands": (
         {"errors", "config", "inputs", "generation", "progress", "memory", "device", "models", "hub", "loading", "chat"}
-        | {"terminal", "options", "convert", "doctor"},
+        | {"terminal", "options", "convert", "doctor", "store", "worker", "capture"},
         {"typer", "mlx", "rich"},
     ),
     "cli": ({"commands"}, {"typer"}),
     "__main__": ({"cli"}, set()),
-    "__init__": ({"errors", "inputs", "generation", "loading", "chat"}, set()),
+    "__init__": ({"errors", "inputs", "generation", "loading", "chat", "tools"}, set()),
     "benchmarks": (
         {"errors", "config", "names", "checkpoint", "memory", "device", "model", "inputs", "stream", "generation"}
-        | {"context", "loading", "chat", "convert", "doctor"},
+        | {"context", "loading", "chat", "convert", "doctor", "store"},
         {"mlx", "numpy", "mlx_vlm"},
     ),
 }

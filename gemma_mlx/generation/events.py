@@ -1,10 +1,12 @@
-"""What generation yields: tokens inside, text and an end outside. Values only."""
+"""What generation yields: tokens inside, text, calls and an end outside. Values only."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gemma_mlx.inputs.message import ToolCall
+
 Channel = Literal["answer", "thought"]
-FinishReason = Literal["stop", "length", "memory"]
+FinishReason = Literal["stop", "length", "memory", "tool_calls", "loop"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,21 @@ class TextDelta:
 
     text: str
     channel: Channel = "answer"
+
+
+@dataclass(frozen=True)
+class BadCall:
+    """A tool call that cannot be read: its text as generated, without markers, and what is wrong with it."""
+
+    raw: str
+    fault: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One line that the person should see beside the answer: what is read again, what was dropped."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -45,9 +62,19 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """What drafting came to: rounds with drafts, drafts proposed, drafts accepted."""
+
+    rounds: int = 0
+    drafted: int = 0
+    accepted: int = 0
+
+
+@dataclass(frozen=True)
 class Finished:
     """The end of a reply. `tokens`: generated ids without the stop token; `thinking` None without a thought; `notice`:
-    what keeps the reply from going on, if it ended for want of memory."""
+    what keeps the reply from going on, if it ended for want of memory or in a loop; `calls`: what the model wants to
+    have called before it goes on, with the reason "tool_calls"."""
 
     reason: FinishReason
     text: str
@@ -55,7 +82,9 @@ class Finished:
     tokens: tuple[int, ...] = ()
     usage: Usage = field(default_factory=Usage)
     timing: Timing = field(default_factory=Timing)
+    draft: Draft = field(default_factory=Draft)
+    calls: tuple[ToolCall, ...] = ()
     notice: str | None = None
 
 
-Event = TextDelta | Finished
+Event = TextDelta | ToolCall | BadCall | Notice | Finished

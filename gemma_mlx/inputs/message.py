@@ -4,16 +4,17 @@ Knows no file format, no model and no template: `open` hands over to the module 
 already in the form in which the model reads it. Values are compared by identity, since arrays have no single truth.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-Role = Literal["user", "assistant", "system"]
+Role = Literal["user", "assistant", "system", "tool"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +102,30 @@ Part = Text | Image | Audio | Video
 
 
 @dataclass(frozen=True)
-class Message:
-    """One turn's worth of parts in the order in which the model reads them, and the thought before a reply."""
+class ToolCall:
+    """A declared function that the model wants to have called, with arguments as JSON values. `id` tells it apart from
+    all others of its conversation."""
 
-    role: str  # "user", "assistant" or "system"
+    name: str
+    arguments: Mapping[str, Any]
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn's worth of parts in the order in which the model reads them.
+
+    Of an assistant: `thinking`, the thought before the reply, and `calls`, the tools that it asks for. Of a tool:
+    `answers`, the id of the call that it answers, and `value`, its result if that is a mapping; any other result is
+    in `parts`, as text and pictures.
+    """
+
+    role: str  # one of `Role`
     parts: tuple[Part, ...]
     thinking: str | None = None
+    calls: tuple[ToolCall, ...] = ()
+    answers: str | None = None
+    value: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, role: Role, text: str) -> "Message":
