@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gemma_mlx.chat import Chat
     from gemma_mlx.errors import GemmaError
-    from gemma_mlx.generation.events import Finished, TextDelta
+    from gemma_mlx.generation.events import BadCall, Finished, Notice, TextDelta
     from gemma_mlx.generation.sampling import Sampler
     from gemma_mlx.inputs.attachment import open_attachment
-    from gemma_mlx.inputs.message import Audio, Image, Message, Text, Video
+    from gemma_mlx.inputs.message import Audio, Image, Message, Text, ToolCall, Video
     from gemma_mlx.loading import Gemma, LoadOptions, load
+    from gemma_mlx.tools.declaration import Tool, tool
+    from gemma_mlx.tools.loop import run_tools
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Audio",
+    "BadCall",
     "Chat",
     "Finished",
     "Gemma",
@@ -31,16 +34,22 @@ __all__ = [
     "Image",
     "LoadOptions",
     "Message",
+    "Notice",
     "Sampler",
     "Text",
     "TextDelta",
+    "Tool",
+    "ToolCall",
     "Video",
     "load",
     "open_attachment",
+    "run_tools",
+    "tool",
 ]
 
 _HOMES = {
     "Audio": "inputs.message",
+    "BadCall": "generation.events",
     "Chat": "chat",
     "Finished": "generation.events",
     "Gemma": "loading",
@@ -48,12 +57,17 @@ _HOMES = {
     "Image": "inputs.message",
     "LoadOptions": "loading",
     "Message": "inputs.message",
+    "Notice": "generation.events",
     "Sampler": "generation.sampling",
     "Text": "inputs.message",
     "TextDelta": "generation.events",
+    "Tool": "tools.declaration",
+    "ToolCall": "inputs.message",
     "Video": "inputs.message",
     "load": "loading",
     "open_attachment": "inputs.attachment",
+    "run_tools": "tools.loop",
+    "tool": "tools.declaration",
 }
 
 

@@ -2,15 +2,15 @@
 
 The chat template turns messages into one string in which every medium is a placeholder; placeholders are expanded as
 the published processor does, in the turn they came in, and the text between control tokens is tokenized in one piece,
-so the ids are those of the whole expanded string. What a person writes never becomes a control token: each character
-that could start one is marked before the template sees it, and the marks are removed before tokenizing.
+so the ids are those of the whole expanded string. Nothing that comes from outside, from people, tools or files,
+becomes a control token: see `marking.py`.
 Nothing here knows embeddings, caches or the context limit.
 Source: transformers' `Gemma4UnifiedProcessor` and the published chat template.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
@@ -21,15 +21,22 @@ import numpy as np
 from gemma_mlx.config import ModelConfig
 from gemma_mlx.errors import CheckpointError, InputError
 from gemma_mlx.inputs.image import patches
+from gemma_mlx.inputs.marking import Marking, first_characters
 from gemma_mlx.inputs.message import Audio, Image, Message, Part, Text, Video
+from gemma_mlx.inputs.rendering import (
+    check_tools,
+    checked_steps,
+    template_messages,
+    template_tools,
+    texts,
+    without_joints,
+)
 from gemma_mlx.inputs.template import ChatTemplate
 from gemma_mlx.inputs.tokenizer import Tokenizer
 from gemma_mlx.inputs.video import timestamp
 
 Kind = Literal["text", "image", "audio", "video"]
-ROLES = ("system", "user", "assistant")
 _PLACEHOLDERS: Mapping[str, Kind] = {"<|image|>": "image", "<|audio|>": "audio", "<|video|>": "video"}
-_PRIVATE_USE = range(0xF0000, 0x10FFFE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,28 +101,38 @@ class PromptBuilder:
         self._seen: WeakKeyDictionary[Part, tuple[_Slot, ...]] = WeakKeyDictionary()
         literals = sorted(tokenizer.specials, key=len, reverse=True)
         self._control = re.compile(f"({'|'.join(map(re.escape, literals))})")
-        self._heads = re.compile(f"[{re.escape(''.join({literal[0] for literal in literals}))}]")
+        self._heads = first_characters(literals)
 
     def build(
-        self, messages: Sequence[Message], *, enable_thinking: bool = False, add_generation_prompt: bool = True
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        enable_thinking: bool = False,
+        add_generation_prompt: bool = True,
     ) -> Prompt:
-        """Render, expand and tokenize.
+        """Render, expand and tokenize. Each of `tools` is a declaration: `name`, `description`, `parameters` (JSON
+        schema).
 
         Raises `InputError` if the template refuses the messages or drops a medium, if the model cannot take a
-        medium, or if a medium has other than as many feature rows as placeholders.
+        medium, if a medium has other than as many feature rows as placeholders, or if calls, results and
+        declarations do not fit each other or are no JSON.
         """
-        mark = _unused_character(messages)
-        slots = [[self._slots_of(part) for part in message.parts] for message in messages]
+        steps = checked_steps(messages)
+        check_tools(tools)
+        marking = Marking(self._heads, texts(messages, tools))
         rendered = self._template.render(
-            [self._template_message(message, slots[index], mark) for index, message in enumerate(messages)],
+            template_messages(steps, self._kinds, marking),
+            tools=template_tools(tools, marking) or None,
             enable_thinking=enable_thinking,
             add_generation_prompt=add_generation_prompt,
         )
-        remaining = chain.from_iterable(chain.from_iterable(slots))
+        parts = chain.from_iterable(message.parts for message in messages)
+        remaining = chain.from_iterable(map(self._slots_of, parts))
         assembly = _Assembly(self._tokenizer)
-        for index, piece in enumerate(self._control.split(rendered)):
+        for index, piece in enumerate(self._control.split(without_joints(rendered, marking))):
             if index % 2 == 0:
-                assembly.add_text(piece.replace(mark, ""))
+                assembly.add_text(marking.removed(piece))
             elif piece in _PLACEHOLDERS:
                 assembly.add_slot(_expected(remaining, _PLACEHOLDERS[piece], piece))
             else:
@@ -124,24 +141,8 @@ class PromptBuilder:
             raise InputError(f"{left_over.name}: the chat template has no place for it, put it in a user message")
         return Prompt(assembly.segments())
 
-    def _template_message(self, message: Message, slots: list[tuple[_Slot, ...]], mark: str) -> dict[str, Any]:
-        if message.role not in ROLES:
-            raise InputError(f"a message has the role {message.role!r}: it must be one of {', '.join(ROLES)}")
-
-        def marked(text: str) -> str:
-            return self._heads.sub(lambda head: head[0] + mark, text)
-
-        entries: list[dict[str, str]] = []
-        for part, part_slots in zip(message.parts, slots, strict=True):
-            if isinstance(part, Text):
-                entries.append({"type": "text", "text": marked(part.text)})
-            entries.extend({"type": slot.kind} for slot in part_slots)
-        # As a list, the template ends each text of a system turn in a space; as a string, it does not.
-        only_text = all(isinstance(part, Text) for part in message.parts)
-        rendered: dict[str, Any] = {"role": message.role, "content": marked(message.text) if only_text else entries}
-        if message.thinking is not None:
-            rendered["reasoning_content"] = marked(message.thinking)
-        return rendered
+    def _kinds(self, part: Part) -> list[Kind]:
+        return [slot.kind for slot in self._slots_of(part)]
 
     def _slots_of(self, part: Part) -> tuple[_Slot, ...]:
         if part not in self._seen:
@@ -249,12 +250,6 @@ def _expected(remaining: Iterator[_Slot], kind: Kind, literal: str) -> _Slot:
     if slot.kind != kind:
         raise InputError(f"{slot.name}: the chat template has {literal} where this {slot.kind} belongs")
     return slot
-
-
-def _unused_character(messages: Iterable[Message]) -> str:
-    """A private-use character that no text contains; it marks where a person's text could look like a control token."""
-    used: set[str] = set().union(*(message.text + (message.thinking or "") for message in messages))
-    return next(char for char in map(chr, _PRIVATE_USE) if char not in used)
 
 
 def _check_ids(tokenizer: Tokenizer, config: ModelConfig) -> None:

@@ -70,6 +70,8 @@ class ChatTemplate:
         """
         from jinja2 import TemplateError
 
+        # Operators and filters raise these at values that the template did not expect.
+        unexpected = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
         try:
             return self._template.render(
                 self._tokens,
@@ -79,7 +81,7 @@ class ChatTemplate:
                 preserve_thinking=preserve_thinking,
                 add_generation_prompt=add_generation_prompt,
             )
-        except TemplateError as fault:
+        except (TemplateError, *unexpected) as fault:
             raise InputError(f"the chat template refuses these messages: {' '.join(str(fault).split())}") from None
 
 

@@ -292,8 +292,8 @@ def test_empty_media_and_unknown_roles(builder: PromptBuilder) -> None:
         builder.build([Message("user", (Video("a.mp4", (), ()),))])
     with pytest.raises(InputError, match=r"a\.wav.*empty"):
         builder.build([Message("user", (Audio("a.wav", np.zeros(0, np.float32)),))])
-    with pytest.raises(InputError, match="'tool'"):
-        builder.build([Message("tool", (Text("x"),))])
+    with pytest.raises(InputError, match="'robot'"):
+        builder.build([Message("robot", (Text("x"),))])
 
 
 def test_a_tokenizer_of_another_checkpoint(tokenizer: Tokenizer) -> None:

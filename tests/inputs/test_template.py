@@ -136,7 +136,19 @@ def test_a_template_that_is_not_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["{{ messages[0].a.b.c }}", "{{ ''.__class__.__mro__ }}", "{{ raise_exception('two\nlines') }}"]
+    "source",
+    [
+        "{{ messages[0].a.b.c }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ raise_exception('two\nlines') }}",
+        "{{ messages + 1 }}",
+        "{{ 1 // 0 }}",
+        "{{ 10 ** (5000 * messages | length) }}",
+        "{{ messages | tojson(indent=messages) }}",
+        "{{ strftime_now(1) }}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{{ 'x'.encode('nonsense') }}",
+    ],
 )
 def test_faults_while_rendering_are_one_line(source: str) -> None:
     with pytest.raises(InputError) as refused:
