@@ -39,3 +39,7 @@ class MemoryPlanError(GemmaError):
 
 class HubError(GemmaError):
     """A download that failed, or that brought something else than was asked for."""
+
+
+class StoreError(GemmaError):
+    """A saved conversation that is missing, damaged, open elsewhere or cannot be written."""

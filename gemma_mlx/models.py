@@ -11,26 +11,34 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from gemma_mlx.config import DrafterConfig, ModelConfig
+from gemma_mlx.config import DrafterConfig, ModelConfig, TextConfig
 from gemma_mlx.errors import ConfigError
 
 DEMO = "demo"
 HOME_VARIABLE = "GEMMA_MLX_HOME"
-DEFAULT, ASSISTANT = "4bit", "assistant"  # what `pull` fetches without a name, and its drafter
+DEFAULT, ASSISTANT = "4bit", "assistant"  # what `pull` fetches without a name: the 12B and its drafter
 RECORD = "pulled.json"  # in a pulled directory: the repository and commit that it is of
 NAMES = (DEFAULT, ASSISTANT, "reference", "qat")  # that `pull` knows
 _NAME = re.compile(r"\w[\w.@-]*")  # of a pulled model: one visible directory
+_SNAPSHOT = re.compile(
+    r"models--(?P<owner>[\w.-]+?)--(?P<repo>[\w.-]+)/snapshots/(?P<commit>\w+)"
+)  # of the Hub's cache
 _HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>\w[\w./-]*))?")
 
 
-def models_directory() -> Path:
-    """Where pulled models are: `$GEMMA_MLX_HOME/models`, or `gemma-mlx/models` among the user's data."""
+def home_directory() -> Path:
+    """Where models and conversations are: `$GEMMA_MLX_HOME`, or `gemma-mlx` among the user's data."""
     home = os.environ.get(HOME_VARIABLE)
     if home:
-        return Path(os.path.abspath(os.path.expanduser(home))) / "models"
+        return Path(os.path.abspath(os.path.expanduser(home)))
     from platformdirs import user_data_path
 
-    return user_data_path("gemma-mlx", appauthor=False) / "models"
+    return user_data_path("gemma-mlx", appauthor=False)
+
+
+def models_directory() -> Path:
+    """Where pulled models are."""
+    return home_directory() / "models"
 
 
 def find_model(name: str | Path) -> Path:
@@ -57,6 +65,19 @@ def find_model(name: str | Path) -> Path:
         f"{name or repr(name)} is no directory: give the directory of a Gemma 4 12B model, `demo`, or the name of a "
         "pulled model (gemma-mlx pull --list)"
     )
+
+
+def name_of(directory: Path) -> str:
+    """The shortest name under which `find_model` finds a model's directory, on another day and from another place."""
+    if directory == _asset("demo"):
+        return DEMO
+    place = Path(os.path.abspath(directory))
+    if place.parent == models_directory() and _NAME.fullmatch(place.name):
+        return place.name
+    if snapshot := _SNAPSHOT.fullmatch("/".join(place.parts[-3:])):
+        name = f"{snapshot['owner']}/{snapshot['repo']}@{snapshot['commit']}"
+        return name if _found(name) == place else str(place)
+    return str(place)
 
 
 def pulled_model(name: str) -> Path | None:
@@ -90,7 +111,7 @@ def default_model() -> Path | None:
 
 
 def drafter_for(directory: Path) -> Path | None:
-    """The assistant of a model directory: the demo's own, or the pulled one if it was made for this model's width.
+    """The assistant of a model directory: the demo's own, or the pulled one if it was made for such a model.
 
     Raises `ConfigError` for a damaged `config.json`, or if files of the assistant are gone.
     """
@@ -99,12 +120,41 @@ def drafter_for(directory: Path) -> Path | None:
     assistant = pulled_model(ASSISTANT)
     if assistant is None:
         return None
-    width = ModelConfig.load(directory).text_config.hidden_size
-    return assistant if DrafterConfig.load(_whole(assistant)).backbone_hidden_size == width else None
+    fault = drafter_mismatch(DrafterConfig.load(_whole(assistant)), ModelConfig.load(directory).text_config)
+    return assistant if fault is None else None
+
+
+def find_drafter(draft: str | Path | None, directory: Path) -> Path | None:
+    """The assistant that a user means for the model in `directory`: "auto" is `drafter_for`, "off" or None is none,
+    everything else a directory or a name as `find_model` takes it."""
+    if draft is None or draft == "off":
+        return None
+    return drafter_for(directory) if draft == "auto" else find_model(draft)
+
+
+def drafter_mismatch(drafter: DrafterConfig, target: TextConfig) -> str | None:
+    """What keeps the drafter from reading the target's states, keys and values; None if nothing does."""
+    text = drafter.text_config
+    for name, its, ours in (
+        ("hidden size", drafter.backbone_hidden_size, target.hidden_size),
+        ("vocabulary", text.vocab_size, target.vocab_size),
+        ("head size of sliding layers", text.head_dim, target.head_dim),
+        ("head size of full layers", text.global_head_dim, target.global_head_dim),
+    ):
+        if its != ours:
+            return f"{name} {its}, the model's is {ours}"
+    return None
 
 
 def _asset(name: str) -> Path:
     return Path(str(files("gemma_mlx") / "assets" / name))
+
+
+def _found(name: str) -> Path | None:
+    try:
+        return find_model(name)
+    except ConfigError:
+        return None
 
 
 def _whole(directory: Path) -> Path:
