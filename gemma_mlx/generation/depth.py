@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from gemma_mlx.generation.events import Draft
+
 MOST = 8  # drafts in a round
 
 
@@ -41,3 +43,25 @@ class Fixed:
 
     def record(self, done: Round) -> None:
         """Nothing to learn."""
+
+
+class Counted:
+    """Any `Depths`, and what came of them."""
+
+    def __init__(self, depths: Depths) -> None:
+        self._depths = depths
+        self._draft = Draft()
+
+    @property
+    def draft(self) -> Draft:
+        """Rounds with drafts so far, drafts proposed, drafts accepted."""
+        return self._draft
+
+    def choose(self, position: int) -> int:
+        return self._depths.choose(position)
+
+    def record(self, done: Round) -> None:
+        if done.depth:
+            so_far = self._draft
+            self._draft = Draft(so_far.rounds + 1, so_far.drafted + done.depth, so_far.accepted + done.accepted)
+        self._depths.record(done)

@@ -5,7 +5,7 @@ next one is already being computed.
 """
 
 import secrets
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -16,7 +16,7 @@ from gemma_mlx.generation.sampling import Sampler, suppression
 from gemma_mlx.model.cache import Caches
 from gemma_mlx.model.gemma import GemmaModel
 
-_CLEAR_EVERY = 256  # steps between returning freed buffers to the system
+CLEAR_EVERY = 256  # positions between returning freed buffers to the system
 
 
 @dataclass(frozen=True)
@@ -39,54 +39,77 @@ def decode(model: GemmaModel, hidden: mx.array, caches: Caches, options: DecodeO
     before the second is begun, and after the last. Stop tokens are yielded like others: the caller decides where to
     stop.
     """
-    steps = _steps(model, hidden, caches, options)
-    current = next(steps)
-    yield _token(current)  # at once: beginning a step waits for most of it, since MLX bounds the work in flight
-    if options.max_tokens > 1:
-        current = next(steps)
-    for count in range(2, options.max_tokens + 1):
-        following = next(steps) if count < options.max_tokens else current
-        yield _token(current)
-        current = following
-        if count % _CLEAR_EVERY == 0:
+    steps = Steps(model, caches, options)
+    first = steps.choose(hidden)
+    yield first.token()  # at once: beginning a step waits for most of it, since MLX bounds the work in flight
+    if options.max_tokens == 1:
+        return
+    for step in steps.run(first, lambda: caches.offset < steps.end):
+        yield step.token()
+        if caches.offset % CLEAR_EVERY == 0:
             mx.clear_cache()
 
 
-def _steps(
-    model: GemmaModel, hidden: mx.array, caches: Caches, options: DecodeOptions
-) -> Generator[tuple[mx.array, ...]]:
-    """Steps that have begun: ids (1, 1), and log-probabilities if wanted."""
-    bias = suppression(options.sampler.suppress_tokens, model.config.text_config.vocab_size)
-    key = None if options.sampler.greedy else _first_key(options.sampler.seed)
-    while True:
-        step, key = _choose(model, hidden, bias, key, options)
-        mx.async_eval(step)
-        yield step
-        hidden = model(model.embed_text(step[0]), caches)
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A token that is chosen but not read, perhaps still being computed: the state (1, 1, hidden) that it follows from,
+    its id (1, 1), and its log-probability (1, 1) if wanted."""
+
+    hidden: mx.array
+    id: mx.array
+    logprob: mx.array | None = None
+
+    def token(self) -> Token:
+        """Waits until it is there."""
+        token = self.id.item()
+        assert isinstance(token, int)
+        return Token(token, None if self.logprob is None else self.logprob.item().real)
 
 
-def _token(step: tuple[mx.array, ...]) -> Token:
-    token, *logprob = (array.item() for array in step)
-    assert isinstance(token, int)
-    return Token(token, logprob[0].real if logprob else None)
+class Steps:
+    """What all steps of one decoding share: the way from a hidden state to a chosen token, and the draws' keys."""
 
+    def __init__(self, model: GemmaModel, caches: Caches, options: DecodeOptions) -> None:
+        self.model, self.caches, self.options = model, caches, options
+        self.end = caches.offset + options.max_tokens - 1  # where the caches end at most: the last token is not read
+        self._bias = suppression(options.sampler.suppress_tokens, model.config.text_config.vocab_size)
+        seed = options.sampler.seed
+        self._key = mx.random.key(secrets.randbits(32) if seed is None else seed)
 
-def _first_key(seed: int | None) -> mx.array:
-    return mx.random.key(secrets.randbits(32) if seed is None else seed)
+    def run(self, newest: Step, another: Callable[[], bool]) -> Iterator[Step]:
+        """The step after `newest`, and more as long as `another` says so. When a step is handed on, the one after it
+        has begun; the last one has no follower, and its token is not read."""
+        current = self.step(newest)
+        while another():
+            following = self.step(current)
+            yield current
+            current = following
+        yield current
 
+    def step(self, newest: Step) -> Step:
+        """Read the newest token and choose the one after it."""
+        return self.choose(self.model(self.model.embed_text(newest.id), self.caches))
 
-def _choose(
-    model: GemmaModel, hidden: mx.array, bias: mx.array | None, key: mx.array | None, options: DecodeOptions
-) -> tuple[tuple[mx.array, ...], mx.array | None]:
-    """The next id (1, 1), its log-probability if wanted, and the key for the step after."""
-    logits = model.logits(hidden)
-    if bias is not None:
-        logits = logits + bias
-    draw = None
-    if key is not None:
-        key, draw = mx.random.split(key)
-    token = options.sampler.sample(logits, draw)
-    if not options.logprobs:
-        return (token,), key
-    chosen = mx.take_along_axis(logits.astype(mx.float32), token[..., None], axis=-1)
-    return (token, (chosen - mx.logsumexp(logits.astype(mx.float32), axis=-1, keepdims=True)).squeeze()), key
+    def choose(self, hidden: mx.array) -> Step:
+        """Begin to compute the token after `hidden` (1, 1, hidden)."""
+        sampler = self.options.sampler
+        logits = self.suppressed(self.model.logits(hidden))
+        token = sampler.sample(logits, None if sampler.greedy else self.key())
+        step = Step(hidden, token, self.logprobs(logits, token) if self.options.logprobs else None)
+        mx.async_eval(token if step.logprob is None else (token, step.logprob))
+        return step
+
+    def suppressed(self, logits: mx.array) -> mx.array:
+        """Logits (1, n, vocab), of the target or the drafter, with what is never chosen at -inf."""
+        return logits if self._bias is None else logits + self._bias
+
+    def logprobs(self, logits: mx.array, tokens: mx.array) -> mx.array:
+        """Natural logarithms (1, n) of the probabilities of `tokens` (1, n) under suppressed logits (1, n, vocab)."""
+        logits = logits.astype(mx.float32)
+        chosen = mx.take_along_axis(logits, tokens[..., None], axis=-1).squeeze(-1)
+        return chosen - mx.logsumexp(logits, axis=-1)
+
+    def key(self) -> mx.array:
+        """A new key for one draw."""
+        self._key, key = mx.random.split(self._key)
+        return key

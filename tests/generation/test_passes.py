@@ -1,0 +1,16 @@
+"""What drafting is for: fewer passes over the weights than tokens, on tasks that the demo model was not trained on."""
+
+from functools import partial
+
+import pytest
+
+from gemma_mlx.generation.depth import Fixed
+from gemma_mlx.loading import load
+from tests.demo_model.passes import figures, tasks
+
+
+@pytest.mark.parametrize(("depth", "most"), [(1, 0.62), (3, 0.5)])
+def test_passes_for_each_token(depth: int, most: float) -> None:
+    found = figures(load("demo"), partial(Fixed, depth), tasks(3))
+    assert set(found) == {"questions", "conversations", "pictures", "videos", "all"}
+    assert 1 / (depth + 1) <= found["all"] <= most
