@@ -27,30 +27,33 @@ from gemma_mlx.benchmarks.record import append, command, line
 from gemma_mlx.config import FULL, SLIDING, DrafterConfig, ModelConfig
 from gemma_mlx.context import Context
 from gemma_mlx.doctor.measure import pieces_until
+from gemma_mlx.generation.depth import Fixed
 from gemma_mlx.generation.loop import DecodeOptions
 from gemma_mlx.generation.sampling import Sampler
+from gemma_mlx.generation.speculative import Drafting
 from gemma_mlx.inputs.prompt import Prompt, Segment
 from gemma_mlx.loading import load_drafter, load_model
 from gemma_mlx.memory.caches import Span
-from gemma_mlx.memory.moments import of_run
+from gemma_mlx.memory.moments import Written, of_run
 from gemma_mlx.memory.plan import model_bytes
 from gemma_mlx.model.drafter import Drafter
 from gemma_mlx.model.gemma import GemmaModel
 
 _PATTERNS = ((SLIDING, FULL), (SLIDING, SLIDING, FULL, SLIDING), (SLIDING,) * 5 + (FULL,), (FULL, SLIDING, SLIDING))
 _PICTURES = {70: (7, 10), 140: (10, 14), 280: (14, 20), 560: (20, 28), 1120: (28, 40)}  # rows and columns of patches
-_PUBLISHED_SAMPLER = Sampler(temperature=1.0, top_k=64, top_p=0.95, seed=1)
+_PUBLISHED_SAMPLER = Sampler(temperature=1.0, top_k=64, top_p=0.95, seed=1, suppress_tokens=(6, 7))
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A model and what happens to it. `bits`: of the packed language model, None: not packed. `marks`: positions."""
+    """A model and what happens to it. `bits`: of the packed language model, None: not packed. `marks`: positions.
+    `depth`: drafts in a round, 0 without drafter."""
 
     seed: int
     text: dict[str, Any]
     stored: str
     bits: int | None
-    drafter: bool
+    depth: int
     segments: tuple[Segment, ...]
     marks: tuple[int, ...]
     piece_tokens: int
@@ -102,11 +105,11 @@ def scenario(seed: int, tokens: int, widths: Sequence[int]) -> Scenario:
         text=_text_config(rng, int(rng.choice(widths))),
         stored=str(rng.choice(["float32", "bfloat16"])),
         bits=(None, None, 4, 8)[rng.integers(4)],
-        drafter=bool(rng.random() < 0.4),
+        depth=int(rng.choice([0, 0, 1, 3, 8])),
         segments=tuple(segments),
         marks=tuple(marks[-2:]),
         piece_tokens=int(rng.choice([512, 512, 256, 128])),
-        written=int(rng.integers(1, 12)),
+        written=int(rng.integers(1, 24)),
     )
 
 
@@ -152,20 +155,21 @@ def _text(rng: np.random.Generator, length: int) -> Segment:
 
 def measure(run: Scenario, folder: Path, rounds: int = 1) -> Result:
     """Write the checkpoint into an empty folder, predict, load, read and write a few times, and count."""
-    target, drafter = folder / "target", folder / "drafter" if run.drafter else None
+    target, drafter = folder / "target", folder / "drafter" if run.depth else None
     _write(target, GemmaModel(ModelConfig.from_dict(raw_config(run))), raw_config(run), run)
     if drafter is not None:
         raw = _raw_drafter_config(run)
         _write(drafter, Drafter(DrafterConfig.from_dict(raw)), raw, run)
     sizes = model_bytes(target, drafter, 4)
-    moment = of_run(sizes, "cpu", pieces_of(run), run.marks, run.written)
+    moment = of_run(sizes, "cpu", pieces_of(run), run.marks, Written(run.written, run.depth))
     started = time.perf_counter()
     with _counting() as base:
         model = load_model(target, dtype="float32")
         kept = None if drafter is None else load_drafter(drafter, dtype="float32")
         weights = mx.get_active_memory() - base
-        measured = tuple(_peak(model, run) - base for _ in range(rounds))
-        del model, kept
+        drafting = None if kept is None else Drafting(kept, Fixed(run.depth))
+        measured = tuple(_peak(model, drafting, run) - base for _ in range(rounds))
+        del model, kept, drafting
     parts = {
         "weights": sizes.weights,
         "drafter": sizes.drafter_weights,
@@ -188,16 +192,16 @@ def _counting() -> Iterator[int]:
         mx.set_cache_limit(limit)
 
 
-def _peak(model: GemmaModel, run: Scenario) -> int:
+def _peak(model: GemmaModel, drafting: Drafting | None, run: Scenario) -> int:
     """Most bytes in use while the conversation is read and a reply written."""
     mx.reset_peak_memory()
-    context, prompt = Context(model, run.tokens + run.written, run.piece_tokens, 2), Prompt(run.segments)
+    context, prompt = Context(model, run.tokens + run.written, run.piece_tokens), Prompt(run.segments)
     for stop in (*run.marks, run.tokens):
         read = context.read(prompt, stop)
         if stop in run.marks:
             context.mark()
     assert read.hidden is not None
-    for _ in context.decode(read.hidden, DecodeOptions(_PUBLISHED_SAMPLER, run.written)):
+    for _ in context.decode(read.hidden, DecodeOptions(_PUBLISHED_SAMPLER, run.written), drafting):
         pass
     return mx.get_peak_memory()
 
@@ -259,6 +263,7 @@ def main() -> None:
             "marks": run.marks,
             "piece_tokens": run.piece_tokens,
             "written": run.written,
+            "depth": run.depth,
             **asdict(result),
             "measured": result.measured,
             "predicted": result.predicted,

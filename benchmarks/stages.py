@@ -27,7 +27,7 @@ from gemma_mlx.inputs.prompt import Prompt, Segment
 from gemma_mlx.loading import LoadOptions, Prepared, load_drafter, load_model, prepare
 from gemma_mlx.memory.caches import Span
 from gemma_mlx.memory.guard import Guard
-from gemma_mlx.memory.moments import of_run
+from gemma_mlx.memory.moments import Written, of_run
 from gemma_mlx.memory.plan import model_bytes, plan
 from gemma_mlx.memory.values import Wish
 from gemma_mlx.model.drafter import Drafter, target_memory
@@ -141,7 +141,7 @@ def generate(places: Places, size: Size) -> Figures:
     prompt = rehearsal_prompt(ModelConfig.load(places.converted))
     positions, image_tokens = prompt.n_tokens + TOKENS, PICTURE[0] * PICTURE[1]
     prepared = prepare(places.converted, LoadOptions("auto", positions, image_tokens, places.converted_assistant))
-    with memory_limits(prepared.plan, prepared.sizes.weights):
+    with memory_limits(prepared.plan, prepared.weights_bytes):
         model = load_model(places.converted)
         drafter = load_drafter(places.converted_assistant, target=model.config)
         return _answer(model, drafter, prepared, prompt)
@@ -150,7 +150,7 @@ def generate(places: Places, size: Size) -> Figures:
 def _answer(model: GemmaModel, drafter: Drafter, prepared: Prepared, prompt: Prompt) -> Figures:
     """Read, draft and decode, with what each takes."""
     knobs, guard = prepared.plan.knobs, Guard(prepared.sizes, prepared.plan, lambda: 0)
-    context = Context(model, knobs.context, knobs.piece_tokens, knobs.snapshots, guard.admit)
+    context = Context(model, knobs.context, knobs.piece_tokens, admit=guard.admit)
     mx.reset_peak_memory()
     read, read_seconds = _timed(lambda: context.read(prompt))
     assert read.hidden is not None
@@ -202,7 +202,7 @@ def _predicted(prepared: Prepared, prompt: Prompt) -> int:
     """Peak that the plan's arithmetic gives for this prompt, read in one piece without a point to come back to."""
     sizes = prepared.sizes
     spans = [Span(_SPANS[segment.kind], len(segment.ids)) for segment in prompt.segments]
-    moment = of_run(sizes, prepared.plan.machine.backend, [spans], written=TOKENS)
+    moment = of_run(sizes, prepared.plan.machine.backend, [spans], written=Written(TOKENS))
     return sizes.weights + sizes.drafter_weights + moment.nbytes
 
 

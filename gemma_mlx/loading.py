@@ -11,7 +11,7 @@ from pathlib import Path
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from gemma_mlx.config import DrafterConfig, ModelConfig, TextConfig
+from gemma_mlx.config import DrafterConfig, ModelConfig
 from gemma_mlx.device import this_machine
 from gemma_mlx.errors import CheckpointError, ConfigError
 from gemma_mlx.fields import Fields, read_json
@@ -23,7 +23,7 @@ from gemma_mlx.memory.plan import model_bytes, plan
 from gemma_mlx.memory.values import ModelBytes, Plan, Wish
 from gemma_mlx.model.drafter import Drafter
 from gemma_mlx.model.gemma import GemmaModel
-from gemma_mlx.models import DEMO, find_model
+from gemma_mlx.models import DEMO, drafter_mismatch, find_drafter, find_model
 from gemma_mlx.names import drafter_name, target_name
 from gemma_mlx.progress import Progress
 from gemma_mlx.weights import Weights, activation_dtype, fill
@@ -33,13 +33,14 @@ from gemma_mlx.weights import Weights, activation_dtype, fill
 class LoadOptions:
     """How to load. `dtype`: type of activations, "auto" = float32 on a CPU and the stored type on a GPU; `context`:
     positions that a conversation may hold, None = as many as fit; `image_tokens`: most tokens of a picture to plan
-    for; `draft`: the assistant's directory or name; `memory`: plan for so many bytes instead of what this machine has.
+    for; `draft`: the assistant's directory or name, "auto" = the one that belongs to the model if there is one and
+    memory for it, "off" or None = none; `memory`: plan for so many bytes instead of what this machine has.
     """
 
     dtype: str = "auto"
     context: int | None = None
     image_tokens: int | None = None
-    draft: str | Path | None = None
+    draft: str | Path | None = "auto"
     memory: int | None = None
 
 
@@ -77,6 +78,11 @@ class Prepared:
     sizes: ModelBytes
     plan: Plan
 
+    @property
+    def weights_bytes(self) -> int:
+        """Resident bytes of what will be loaded, the drafter with it if the plan has room for one."""
+        return self.sizes.weights + (self.sizes.drafter_weights if self.plan.knobs.drafter else 0)
+
 
 def prepare(source: str | Path = DEMO, options: LoadOptions = LoadOptions()) -> Prepared:
     """Find a model and plan its memory, from `config.json` and headers alone.
@@ -86,14 +92,16 @@ def prepare(source: str | Path = DEMO, options: LoadOptions = LoadOptions()) -> 
     """
     directory = find_model(source)
     config = ModelConfig.load(directory)
-    drafter = None if options.draft is None else find_model(options.draft)
-    if drafter is not None and (fault := _mismatch(DrafterConfig.load(drafter), config.text_config)):
-        raise ConfigError(f"{drafter} is the drafter of another model: {fault}")
+    drafter = find_drafter(options.draft, directory)
     if options.context is not None:
         checked_context(config, options.context)
     weights = Weights.read(directory, target_name, config.quantization)
-    sizes = model_bytes(directory, drafter, activation_dtype(options.dtype, weights).size)
-    wish = Wish(options.context, options.image_tokens, None if drafter else False)
+    drafter_item = None
+    if drafter is not None:
+        drafter_item = activation_dtype(options.dtype, _drafter_weights(drafter, config)[1]).size
+    sizes = model_bytes(directory, drafter, activation_dtype(options.dtype, weights).size, drafter_item)
+    wanted = None if options.draft == "auto" else drafter is not None
+    wish = Wish(options.context, options.image_tokens, wanted)
     return Prepared(directory, drafter, config, options, sizes, plan(sizes, this_machine(options.memory), wish))
 
 
@@ -151,24 +159,15 @@ def load_model(directory: Path, *, dtype: str = "auto", progress: Progress | Non
 
 def load_drafter(directory: Path, *, dtype: str = "auto", target: ModelConfig | None = None) -> Drafter:
     """The assistant's weights. Raises `ConfigError` if it belongs to another model than `target`."""
-    config = DrafterConfig.load(directory)
-    if target is not None and (fault := _mismatch(config, target.text_config)):
-        raise ConfigError(f"{directory} is the drafter of another model: {fault}")
-    weights = Weights.read(directory, drafter_name, config.quantization)
+    config, weights = _drafter_weights(directory, target)
     drafter = Drafter(config)
     fill(drafter, weights, activation_dtype(dtype, weights), None)
     return drafter
 
 
-def _mismatch(drafter: DrafterConfig, target: TextConfig) -> str | None:
-    """What keeps the drafter from reading the target's states, keys and values; None if nothing does."""
-    text = drafter.text_config
-    for name, its, ours in (
-        ("hidden size", drafter.backbone_hidden_size, target.hidden_size),
-        ("vocabulary", text.vocab_size, target.vocab_size),
-        ("head size of sliding layers", text.head_dim, target.head_dim),
-        ("head size of full layers", text.global_head_dim, target.global_head_dim),
-    ):
-        if its != ours:
-            return f"{name} {its}, the model's is {ours}"
-    return None
+def _drafter_weights(directory: Path, target: ModelConfig | None) -> tuple[DrafterConfig, Weights]:
+    """An assistant's configuration and the headers of its files."""
+    config = DrafterConfig.load(directory)
+    if target is not None and (fault := drafter_mismatch(config, target.text_config)):
+        raise ConfigError(f"{directory} is the drafter of another model: {fault}")
+    return config, Weights.read(directory, drafter_name, config.quantization)

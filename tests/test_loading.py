@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
 import pytest
 
-from gemma_mlx.errors import CheckpointError, ConfigError, GemmaError
-from gemma_mlx.loading import LoadOptions, load
+from gemma_mlx import loading
+from gemma_mlx.errors import CheckpointError, ConfigError, GemmaError, MemoryPlanError
+from gemma_mlx.loading import LoadOptions, load, prepare
 from gemma_mlx.models import find_model
 
 
@@ -35,7 +37,52 @@ def test_the_demo_and_its_drafter(demo: Path, drafter: Path) -> None:
     assert gemma.bits == {"language": 16, "vision": 16, "audio": 16}
     assert gemma.drafter is not None
     assert gemma.weights_bytes > load(demo).weights_bytes
+    assert gemma.weights_bytes == prepare(demo, LoadOptions(draft=drafter)).weights_bytes
     assert load(demo).drafter is None
+
+
+def test_the_models_own_drafter_unless_none_is_wanted() -> None:
+    assert load("demo").drafter is not None
+    for none in ("off", None):
+        gemma = load("demo", LoadOptions(draft=none))
+        assert gemma.drafter is None
+        assert not gemma.plan.knobs.drafter
+    with pytest.raises(ConfigError, match="nowhere is no directory"):
+        load("demo", LoadOptions(draft="nowhere"))
+
+
+def test_memory_is_short_for_a_drafter_of_ones_own_only(drafter: Path) -> None:
+    """The least memory for the model alone: a drafter that was named is not given up for it."""
+    low, high = 2**28, 2**33
+    while high - low > 2**19:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _fits(LoadOptions(draft="off", memory=middle)) else (middle, high)
+    prepared = prepare("demo", LoadOptions(memory=high))
+    assert "short of memory: no drafter" in prepared.plan.given_up
+    assert prepared.weights_bytes == prepared.sizes.weights
+    assert load(prepared).drafter is None
+    assert not _fits(LoadOptions(draft=drafter, memory=high))
+
+
+def _fits(options: LoadOptions) -> bool:
+    try:
+        return prepare("demo", options).plan is not None
+    except MemoryPlanError:
+        return False
+
+
+def test_a_drafter_is_planned_in_the_type_that_it_is_held_in(
+    demo: Path, drafter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: each in the type that it is stored in."""
+    arrays = mx.load(str(demo / "model.safetensors"))
+    assert isinstance(arrays, dict)
+    wide = {name: array.astype(mx.float32) for name, array in arrays.items()}
+    mx.eval(wide)
+    mx.save_safetensors(str(demo / "model.safetensors"), wide)
+    monkeypatch.setattr(loading, "activation_dtype", lambda name, weights: weights.stored_dtype)
+    options = LoadOptions(draft=drafter)
+    assert load(demo, options).weights_bytes == prepare(demo, options).weights_bytes
 
 
 @pytest.mark.parametrize("context", [-1, 0, 10**9])

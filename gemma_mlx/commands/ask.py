@@ -41,7 +41,8 @@ def ask(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of streaming.")] = False,
 ) -> None:
     """Answer one question, about attached files if there are any."""
-    from gemma_mlx.terminal import collect, describe, result, show
+    from gemma_mlx.terminal.plain import collect, result, show
+    from gemma_mlx.terminal.words import describe
 
     text = _question(prompt, attach or [])
     prepared = settings.prepare()

@@ -135,11 +135,11 @@ def _checks(model: str | None, dtype: str) -> Iterator["Finding"]:
     yield from check(model, dtype)
 
 
-def _prepare(model: str | None, dtype: str) -> "Prepared":
+def _prepare(model: str | None, dtype: str, draft: str = "auto") -> "Prepared":
     from gemma_mlx.loading import LoadOptions, prepare
     from gemma_mlx.models import DEMO, default_model
 
-    return prepare(model or default_model() or DEMO, LoadOptions(dtype=dtype))
+    return prepare(model or default_model() or DEMO, LoadOptions(dtype=dtype, draft=draft))
 
 
 def _golden(model: str | None, dtype: str, report: Report) -> Iterator["Finding"]:
@@ -148,9 +148,9 @@ def _golden(model: str | None, dtype: str, report: Report) -> Iterator["Finding"
     from gemma_mlx.loading import load
     from gemma_mlx.progress import byte_bar
 
-    recorded, prepared = golden.read_golden(), _prepare(model, dtype)
+    recorded, prepared = golden.read_golden(), _prepare(model, dtype, draft="off")
     golden.refuse_other_vocabulary(recorded, prepared)
-    with memory_limits(prepared.plan, prepared.sizes.weights):
+    with memory_limits(prepared.plan, prepared.weights_bytes):
         with byte_bar("loading", sys.stderr) as progress:
             gemma = load(prepared, progress=progress)
         replayed = []

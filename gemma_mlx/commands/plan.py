@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gemma_mlx.options import ContextOption, DtypeOption, ImageTokensOption, MemoryOption, ModelOption
+from gemma_mlx.options import ContextOption, DraftOption, DtypeOption, ImageTokensOption, MemoryOption, ModelOption
 
 if TYPE_CHECKING:
     from gemma_mlx.memory.values import Machine, ModelBytes, Plan
@@ -45,13 +45,7 @@ def plan(
         ),
     ] = None,
     model: ModelOption = None,
-    draft: Annotated[
-        str,
-        typer.Option(
-            metavar="off|auto|NAME|DIR",
-            help="A drafter to count; auto: the one that belongs to the model. Decoding does not use it yet.",
-        ),
-    ] = "off",
+    draft: DraftOption = "auto",
     context: ContextOption = "auto",
     image_tokens: ImageTokensOption = "auto",
     memory: MemoryOption = None,
@@ -104,22 +98,28 @@ def _subject(model: str | None, draft: str, dtype: str, machine: "Machine") -> _
     from gemma_mlx.memory.plan import model_bytes
     from gemma_mlx.memory.published import RECIPES, published_bytes
     from gemma_mlx.memory.weights import stored_item
-    from gemma_mlx.models import DEFAULT, drafter_for, find_model, pulled_model
+    from gemma_mlx.models import DEFAULT, find_drafter, find_model, pulled_model
 
     name = model or DEFAULT
     if name in (*RECIPES, _MIXED) and not Path(name).is_dir() and pulled_model(name) is None:
         if name == _MIXED:
             raise ConfigError(f"{_MIXED} weights are as large as --target-size says: convert first, then plan DIR")
-        item = _ITEMS.get(dtype, 2 if machine.backend == "metal" else 4)
+        item = _item(dtype, _ITEMS["bfloat16"], machine)
         sizes = published_bytes(name, item, drafter=draft == "auto")
         return _Subject(
             f"Gemma 4 12B as {name} (not downloaded)", None, _with_drafter(sizes, draft), _ITEMS["bfloat16"]
         )
     directory = find_model(name)
     stored = stored_item(directory)
-    item = _ITEMS.get(dtype, stored if machine.backend == "metal" else 4)
-    drafter = drafter_for(directory) if draft == "auto" else None if draft == "off" else find_model(draft)
-    return _Subject(name, directory, model_bytes(directory, drafter, item), stored)
+    item = _item(dtype, stored, machine)
+    drafter = find_drafter(draft, directory)
+    drafter_item = None if drafter is None else _item(dtype, stored_item(drafter), machine)
+    return _Subject(name, directory, model_bytes(directory, drafter, item, drafter_item), stored)
+
+
+def _item(dtype: str, stored: int, machine: "Machine") -> int:
+    """Bytes of an activation. `stored`: of a number in the files."""
+    return _ITEMS.get(dtype, stored if machine.backend == "metal" else 4)
 
 
 def _with_drafter(sizes: "ModelBytes", draft: str) -> "ModelBytes":

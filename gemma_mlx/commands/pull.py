@@ -11,7 +11,8 @@ from gemma_mlx.options import MemoryOption
 EXAMPLES = """Examples:
 
 \b
-  gemma-mlx pull                  the 12B in 4 bits, 6.8 GB
+  gemma-mlx pull                  the 12B in 4 bits and its drafter, 7.7 GB
+  gemma-mlx pull 4bit             the 12B alone, 6.8 GB
   gemma-mlx pull --list           what there is, and what is here
   gemma-mlx pull reference        the 12B as published, to convert
   gemma-mlx pull owner/repo@revision
@@ -24,7 +25,7 @@ GEMMA_MLX_HOME says where the models' directories are."""
 def pull(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="A name of --list, or owner/repo[@revision]; without: 4bit."),
+        typer.Argument(metavar="NAME", help="A name of --list, or owner/repo[@revision]; without: 4bit and assistant."),
     ] = None,
     memory: MemoryOption = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="Fetch it even if it does not fit into memory.")] = False,
@@ -41,20 +42,21 @@ def pull(
     from gemma_mlx.hub.faults import quiet
     from gemma_mlx.hub.pull import pull as fetch
     from gemma_mlx.memory.sizes import parse_size
-    from gemma_mlx.models import DEFAULT
+    from gemma_mlx.models import ASSISTANT, DEFAULT
     from gemma_mlx.progress import byte_bar
 
-    name = DEFAULT if name is None else name
-    _check_recipe(name)
+    names = [DEFAULT, ASSISTANT] if name is None else [name]
+    _check_recipe(names[0])
     quiet()
     machine = None if anyway else this_machine(None if memory is None else parse_size(memory))
     try:
         with byte_bar("pulling", sys.stderr) as progress:
-            (directory,) = fetch([name], machine, lambda line: typer.echo(line, err=True), progress)
+            directories = fetch(names, machine, lambda line: typer.echo(line, err=True), progress)
     except KeyboardInterrupt:
         typer.echo("stopped; the same command goes on from here", err=True)
         raise
-    typer.echo(str(directory))
+    for directory in directories:
+        typer.echo(str(directory))
     return None
 
 

@@ -23,12 +23,12 @@ from gemma_mlx.memory.sizes import gigabytes
 from gemma_mlx.memory.values import Machine, ModelBytes, Plan, Wish
 from gemma_mlx.model.drafter import Drafter
 from gemma_mlx.model.gemma import GemmaModel
-from gemma_mlx.models import DEFAULT, default_model, drafter_for, find_model, pulled_model
+from gemma_mlx.models import ASSISTANT, DEFAULT, default_model, drafter_for, find_model, pulled_model
 from gemma_mlx.names import drafter_name, target_name
 from gemma_mlx.weights import Weights, fit
 
 _MEDIA = 105_000_000  # bytes of vision and audio tensors, fetched apart
-DOWNLOAD = CATALOGUE[DEFAULT].nbytes + _MEDIA
+DOWNLOAD = CATALOGUE[DEFAULT].nbytes + _MEDIA + CATALOGUE[ASSISTANT].nbytes
 _SPARE = 1_000_000_000  # that a system wants free beside it
 
 
@@ -60,9 +60,9 @@ def model(name: str | None, dtype: str, machine: Machine) -> Model:
 
 def _to_be_pulled(machine: Machine) -> Model:
     """No model of one's own: what it takes to have one."""
-    advice = f"gemma-mlx pull fetches it, {gigabytes(DOWNLOAD)}"
+    advice = f"gemma-mlx pull fetches it and its drafter, {gigabytes(DOWNLOAD)}"
     found = Finding("model", "warning", "no 12B yet, commands use the built-in demo model", advice)
-    sizes = published_bytes("4bit", 2 if machine.backend == "metal" else 4)
+    sizes = published_bytes("4bit", 2 if machine.backend == "metal" else 4, drafter=True)
     try:
         planned = plan(sizes, machine, Wish())
     except MemoryPlanError as fault:
@@ -102,7 +102,8 @@ def drafter(directory: Path) -> Finding:
     try:
         found = drafter_for(directory)
         if found is None:
-            return Finding("drafter", "ok", "none pulled, answers do without")
+            text = f"none for this model, answers do without; gemma-mlx pull {ASSISTANT} fetches the 12B's"
+            return Finding("drafter", "ok", text)
         config = DrafterConfig.load(found)
         weights = Weights.read(found, drafter_name, config.quantization)
         fit(Drafter(config), weights)
@@ -112,9 +113,12 @@ def drafter(directory: Path) -> Finding:
 
 
 def room(sizes: ModelBytes, planned: Plan) -> Finding:
-    """The weights and the longest conversation that fits beside them. What is free at the moment is another check."""
+    """Weights, drafter and the longest conversation that fits beside them. What is free now is another check."""
     context, limit = planned.knobs.context, gigabytes(planned.limit)
-    text = f"{gigabytes(sizes.weights)} of weights, up to {context:,} tokens of context within {limit}"
+    weights = f"{gigabytes(sizes.weights)} of weights"
+    if planned.knobs.drafter:
+        weights += f" and {gigabytes(sizes.drafter_weights)} of drafter"
+    text = f"{weights}, up to {context:,} tokens of context within {limit}"
     if not planned.given_up:
         return Finding("fit", "ok", text)
     said = "; ".join(planned.given_up)
@@ -128,7 +132,7 @@ def disk(directory: Path, free: int, have_model: bool) -> Finding:
         return Finding("disk", "ok", text)
     state: State = "warning" if have_model else "fix"
     advice = f"free {gigabytes(DOWNLOAD + _SPARE - free)} before gemma-mlx pull, or set HF_HOME to another disk"
-    return Finding("disk", state, f"{text}, the 12B takes {gigabytes(DOWNLOAD)}", advice)
+    return Finding("disk", state, f"{text}, the 12B and its drafter take {gigabytes(DOWNLOAD)}", advice)
 
 
 def disk_here(name: str | None) -> Finding:

@@ -13,16 +13,16 @@ from typing import Any, Literal
 import mlx.core as mx
 
 from gemma_mlx.chat import Chat
-from gemma_mlx.context import common_prefix, keys_of
 from gemma_mlx.device import memory_limits
 from gemma_mlx.doctor.finding import Finding
+from gemma_mlx.generation.depth import MOST
 from gemma_mlx.generation.events import Finished
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.message import Audio, Image, Message, Text
 from gemma_mlx.inputs.prompt import PromptBuilder, Segment
 from gemma_mlx.loading import Prepared, load
 from gemma_mlx.memory.caches import Span
-from gemma_mlx.memory.moments import of_run
+from gemma_mlx.memory.moments import Written, of_run
 from gemma_mlx.memory.sizes import gigabytes
 from gemma_mlx.progress import Progress
 from gemma_mlx.stream import cut, pack
@@ -74,7 +74,7 @@ def measure(prepared: Prepared, progress: Progress | None = None) -> Measured:
     """Load the model, answer the fixed prompt greedily, and count. Raises `ContextError` if the planned context is too
     short for it, and what loading raises."""
     sizes, plan = prepared.sizes, prepared.plan
-    with memory_limits(plan, sizes.weights):
+    with memory_limits(plan, prepared.weights_bytes):
         foreign = mx.get_active_memory()  # what the rest of the process holds
         mx.reset_peak_memory()
         gemma = load(prepared, progress=progress)
@@ -92,28 +92,27 @@ def measure(prepared: Prepared, progress: Progress | None = None) -> Measured:
         backend=plan.machine.backend,
         item=sizes.item,
         tokens=finished.usage.prompt_tokens + len(finished.tokens),
-        load_allowed=sizes.weights + sizes.drafter_weights + sizes.largest_layer + _LOADING,
+        load_allowed=prepared.weights_bytes + sizes.largest_layer + _LOADING,
         load_peak=load_peak - foreign,
         predicted_peak=predicted_peak(prepared, gemma.prompts, turn, len(finished.tokens)),
         measured_peak=measured_peak - foreign,
-        weights=sizes.weights + sizes.drafter_weights,
+        weights=prepared.weights_bytes,
         prefill_tok_s=finished.timing.prefill_tok_s,
         decode_tok_s=finished.timing.decode_tok_s,
     )
 
 
 def predicted_peak(prepared: Prepared, prompts: PromptBuilder, turn: Message, written: int) -> int:
-    """What the plan's formulas say of a conversation of one turn and an answer of so many tokens, in the pieces and
-    with the mark of `Chat`: where a reply begins."""
+    """What the plan's formulas say of a conversation of one turn and an answer of so many tokens, in the pieces of
+    `Chat`. Of its marks, one stands at the very beginning, and nothing is dropped of the other within such an answer.
+    """
     sizes, knobs = prepared.sizes, prepared.plan.knobs
     segments = prompts.build([turn]).segments
-    answered = prompts.build([turn, Message.of("assistant", "…")], add_generation_prompt=False).segments
-    mark = common_prefix(keys_of(segments), keys_of(answered))
     end = sum(len(segment.ids) for segment in segments)
-    pieces = list(pieces_until(segments, (mark, end), knobs.piece_tokens))
-    marks = (mark,) if knobs.snapshots else ()
-    moment = of_run(sizes, prepared.plan.machine.backend, pieces, marks, written)
-    return sizes.weights + sizes.drafter_weights + moment.nbytes
+    pieces = list(pieces_until(segments, (end,), knobs.piece_tokens))
+    depth = MOST if knobs.drafter else 0
+    moment = of_run(sizes, prepared.plan.machine.backend, pieces, written=Written(written, depth))
+    return prepared.weights_bytes + moment.nbytes
 
 
 def pieces_until(segments: Sequence[Segment], stops: Sequence[int], most: int) -> Iterator[list[Span]]:

@@ -81,12 +81,15 @@ def audit(repo: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
     return Audit(model, weights)
 
 
-def room(name: str, checked: Audit, machine: Machine) -> str:
-    """Where the model fits, in words. Raises `HubError` with the numbers, and what to take instead, if it does not."""
+def room(name: str, checked: Audit, machine: Machine, drafter: Audit | None = None) -> str:
+    """Where the model fits, in words, with the drafter that comes with it. Raises `HubError` with the numbers, and what
+    to take instead, if it does not."""
     item, memory = 2 if machine.backend == "metal" else 4, f"{machine.ram / GIB:.3g} GB"
     if not isinstance(checked.config, ModelConfig):
         return f"{file_size(checked.resident(item))} of memory once loaded, beside what the model takes"
     sizes = sizes_of(checked.config, checked.weights.tensors.values(), item)
+    if drafter is not None and isinstance(drafter.config, DrafterConfig):
+        sizes = sizes.with_drafter(drafter.config, drafter.resident(item))
     try:
         planned = plan(sizes, machine, Wish())
     except MemoryPlanError:
@@ -95,7 +98,8 @@ def room(name: str, checked: Audit, machine: Machine) -> str:
             f"{name} does not fit in {memory}: {checked}; {file_size(sizes.weights)} of weights once loaded, "
             f"{file_size(limit_of(machine))} may be used in all: {instead}"
         ) from None
-    return f"fits in {memory} with a context of {planned.largest_context:,}"
+    beside = " and the drafter" if planned.knobs.drafter else ""
+    return f"fits in {memory} with a context of {planned.largest_context:,}{beside}"
 
 
 def _and(names: list[str]) -> str:

@@ -130,13 +130,14 @@ def _media(entry: Entry, say: Say) -> Media | None:
 
 def _announce(orders: Sequence[Order], machine: Machine | None, say: Say) -> None:
     """Say what comes, and whether it fits. Raises `HubError` if it does not."""
+    drafter = next((order.audit for order in orders if order.audit.is_drafter), None)
     for order in orders:
         if order.to_convert:
             say(f"{order.label}: {order.audit}, for gemma-mlx convert {order.label}")
         elif machine is None:
             say(f"{order.label}: {order.audit}")
         else:
-            say(f"{order.label}: {order.audit}, {room(order.label, order.audit, machine)}")
+            say(f"{order.label}: {order.audit}, {room(order.label, order.audit, machine, drafter)}")
 
 
 def _check_space(orders: Sequence[Order]) -> int:

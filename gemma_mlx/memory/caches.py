@@ -34,6 +34,14 @@ class Rows:
         """Whether so many more rows need other buffers."""
         return self.end + length > self.capacity
 
+    def drops(self, length: int) -> bool:
+        """Whether growing forgets rows that could still be gone back to."""
+        return self.window is not None and self.grows(length) and self.end > self.window + 1 + SLACK
+
+    def trim(self, length: int) -> "Rows":
+        """Without the last rows, in the same buffers."""
+        return Rows(self.window, self.capacity, self.end - length)
+
     def append(self, length: int) -> "Rows":
         if self.grows(length):
             end = self.kept + length
@@ -76,6 +84,9 @@ class Caches:
 
     def append(self, length: int) -> "Caches":
         return Caches(self.sliding.append(length), self.full.append(length))
+
+    def trim(self, length: int) -> "Caches":
+        return Caches(self.sliding.trim(length), self.full.trim(length))
 
     def nbytes(self, config: TextConfig, item: int) -> int:
         """Bytes of all layers' buffers."""

@@ -1,4 +1,5 @@
-"""When a conversation takes most memory: reading its last piece, a picture at its end, or writing.
+"""When a conversation takes most memory: reading its last piece, a picture at its end, or writing, where with a drafter
+all drafts of a round are read and chosen from at once.
 
 Knows pieces and caches: not machines, limits or what to do about them.
 """
@@ -7,15 +8,17 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from gemma_mlx.memory import cpu, metal
-from gemma_mlx.memory.caches import Caches, Span, length_of, snapshot_bytes
+from gemma_mlx.memory.caches import SLACK, Caches, Span, length_of, snapshot_bytes
 from gemma_mlx.memory.values import Backend, Knobs, ModelBytes
 
 # As in `stream.py`, which cannot be imported without MLX.
 PIECE_TOKENS, LONG_PIECE_TOKENS, LONG_CONTEXT, MAX_SCORES = 512, 256, 8192, 2**22
 _PEAKS = {"cpu": cpu.peak, "metal": metal.peak}
-# Bytes for each entry of the vocabulary while a token is drawn: seven float32 arrays, three of booleans, and one of
-# suppressed tokens, with the published top-k and top-p.
-_CHOICE = 35
+ROWS = 9  # of a round: the newest token and as many drafts as `generation/depth.py` allows
+# Bytes for each entry of the vocabulary while tokens are drawn with the published top-k and top-p. One token: seven
+# float32 arrays, three of booleans, suppressed tokens and logits without them. A round: arrays of all its rows, both
+# models' probabilities among them, and suppressed tokens once.
+_CHOICE, _CHOICE_OF_ROW, _SUPPRESSED = 39, 34, 4
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ def worst(model: ModelBytes, backend: Backend, knobs: Knobs, earlier: Knobs | No
     text, context = model.config.text_config, knobs.context
     picture = _picture(model, knobs)
     longest = max(_longest(model, knobs), _longest(model, earlier or knobs))
-    found = [_writing(model, backend, before) for before in Caches.crowded(text, context - 1, longest)]
+    rows = min(context, ROWS) if knobs.drafter else 1
+    found = [_writing(model, backend, before, rows) for before in Caches.crowded(text, context - rows, longest)]
     for end in {context, min(context, LONG_CONTEXT + PIECE_TOKENS - 1)}:  # the last place of the longest pieces
         for spans in _fullest(_piece(knobs, end), picture):
             for before in Caches.crowded(text, end - length_of(spans), longest):
@@ -64,22 +68,53 @@ def _fullest(piece: int, picture: int) -> Iterator[list[Span]]:
         yield [Span("image", length) for length in halves]
 
 
+@dataclass(frozen=True)
+class Written:
+    """Tokens of an answer, and drafts in a round; 0: without drafter."""
+
+    tokens: int = 1
+    depth: int = 0
+
+
 def of_run(
-    model: ModelBytes, backend: Backend, pieces: Iterable[Sequence[Span]], marks: Collection[int] = (), written: int = 0
+    model: ModelBytes,
+    backend: Backend,
+    pieces: Iterable[Sequence[Span]],
+    marks: Collection[int] = (),
+    written: Written = Written(),
 ) -> Moment:
-    """The worst moment while these pieces are read, snapshots taken at some positions, and so many tokens written."""
+    """The worst moment while these pieces are read, positions marked to come back to, and an answer written of whose
+    drafts none stands: then there are most rounds."""
     text = model.config.text_config
-    caches, snapshots, found = Caches.empty(text), 0, []
+    caches, copies, found = Caches.empty(text), _Copies(model, marks), []
     for spans in pieces:
+        snapshots = copies.before(caches, length_of(spans))
         found.append(replace(_reading(model, backend, caches, spans), snapshots=snapshots))
         caches = caches.append(length_of(spans))
-        if caches.position in marks:
-            snapshots += snapshot_bytes(text, caches.position, model.item)
-    for step in range(max(1, written - 1)):
-        if step == 0 or caches.full.grows(1) or caches.sliding.grows(1):
-            found.append(replace(_writing(model, backend, caches), snapshots=snapshots))
-        caches = caches.append(1)
+    first, last = caches.position, caches.position + max(1, written.tokens - 1)  # the last token is not read
+    while caches.position < last:
+        rows = min(1 + written.depth, last - caches.position)
+        snapshots = copies.before(caches, 2 * (ROWS if written.depth else 1))
+        if caches.position == first or caches.full.grows(rows) or caches.sliding.grows(rows):
+            found.append(replace(_writing(model, backend, caches, rows), snapshots=snapshots))
+        caches = caches.append(rows).trim(rows - 1)
     return max(found, key=_size)
+
+
+class _Copies:
+    """What is copied of marked positions, which is done when their rows are about to be dropped: see `marks.py`."""
+
+    def __init__(self, model: ModelBytes, marks: Collection[int]) -> None:
+        self._model, self._waiting, self._nbytes = model, set(marks), 0
+
+    def before(self, caches: Caches, length: int) -> int:
+        """Bytes of all copies when so many positions are about to be appended."""
+        if caches.sliding.drops(length):
+            due = {mark for mark in self._waiting if caches.position - mark > SLACK}
+            text = self._model.config.text_config
+            self._nbytes += sum(snapshot_bytes(text, mark, self._model.item) for mark in due)
+            self._waiting -= due
+        return self._nbytes
 
 
 def piece_tokens(knobs: Knobs, position: int) -> int:
@@ -99,9 +134,15 @@ def _reading(model: ModelBytes, backend: Backend, caches: Caches, spans: Sequenc
     return _moment(f"{what} of {length} tokens", model, caches, length, peak)
 
 
-def _writing(model: ModelBytes, backend: Backend, caches: Caches) -> Moment:
-    choice = _CHOICE * model.config.text_config.vocab_size
-    return _moment("writing", model, caches, 1, _PEAKS[backend](model, caches, [Span("text", 1)]) + choice)
+def _writing(model: ModelBytes, backend: Backend, caches: Caches, rows: int) -> Moment:
+    """The target's pass over so many rows, and what is chosen from them; the drafter's own pass over one takes less."""
+    peak = _PEAKS[backend](model, caches, [Span("text", rows)])
+    return _moment("writing", model, caches, rows, peak + _choice(rows) * model.config.text_config.vocab_size)
+
+
+def _choice(rows: int) -> int:
+    """Bytes for each entry of the vocabulary."""
+    return _CHOICE if rows == 1 else _CHOICE_OF_ROW * rows + _SUPPRESSED
 
 
 def _moment(name: str, model: ModelBytes, caches: Caches, length: int, peak: int) -> Moment:

@@ -16,15 +16,16 @@ from gemma_mlx.memory.values import ModelBytes
 _FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 
 
-def model_bytes(directory: Path, drafter: Path | None, item: int) -> ModelBytes:
-    """A model as loaded, with its drafter if there is one; `item`: bytes of a number in the activation type.
+def model_bytes(directory: Path, drafter: Path | None, item: int, drafter_item: int | None = None) -> ModelBytes:
+    """A model as loaded, with its drafter if there is one; `item`: bytes of a number in the activation type,
+    `drafter_item`: in the drafter's, if that is another.
 
     Reads `config.json` and safetensors headers. Raises `ConfigError` and `CheckpointError` as loading does.
     """
     model = sizes_of(ModelConfig.load(directory), read_tensors(directory).values(), item)
     if drafter is None:
         return model
-    return model.with_drafter(*drafter_bytes(drafter, item))
+    return model.with_drafter(*drafter_bytes(drafter, drafter_item or item))
 
 
 def drafter_bytes(directory: Path, item: int) -> tuple[DrafterConfig, int]:

@@ -38,7 +38,8 @@ def test_without_a_12b_it_is_said_whether_it_would_fit() -> None:
     model = files.model(None, "auto", AIR)
     assert states(model) == {"model": "warning", "fit": "ok"}
     assert "gemma-mlx pull" in model.findings[0].advice
-    assert model.findings[1].text.startswith("the 12B in 4 bits, once pulled: 6.8 GB of weights, up to ")
+    once_pulled = "the 12B in 4 bits, once pulled: 6.8 GB of weights and 0.8 GB of drafter, up to "
+    assert model.findings[1].text.startswith(once_pulled)
     assert "12B, once pulled" in model.subject
     assert "12B" not in files.model("demo", "auto", AIR).subject
     assert model.needed is not None
@@ -54,7 +55,8 @@ def test_the_pulled_model_is_the_default(own_home: Path) -> None:
     model = files.model(None, "auto", MACHINE)
     assert states(model)["model"] == "ok"
     assert str(pulled) in model.findings[0].text
-    assert "none pulled" in next(f.text for f in model.findings if f.name == "drafter")
+    assert "none for this model" in next(f.text for f in model.findings if f.name == "drafter")
+    assert "of drafter" not in model.findings[-1].text
 
 
 def test_a_named_model_comes_first(own_home: Path, tmp_path: Path) -> None:
@@ -143,6 +145,7 @@ def test_the_drafter_of_a_pulled_model(own_home: Path) -> None:
     pulled = Path(shutil.copytree(DEMO, own_home / "models" / "4bit"))
     assistant = shutil.copytree(find_model("demo").parent / "demo-assistant", own_home / "models" / "assistant")
     assert str(assistant) in files.drafter(pulled).text
+    assert "of drafter" in files.model(None, "auto", MACHINE).findings[-1].text
     leave_one_out(Path(assistant))
     assert LEFT_OUT in files.drafter(pulled).text
     truncate(Path(assistant))

@@ -7,15 +7,13 @@ from dataclasses import replace
 import mlx.core as mx
 import pytest
 
-from gemma_mlx.context import Context
 from gemma_mlx.doctor import measure
 from gemma_mlx.doctor.measure import Measured
 from gemma_mlx.errors import ContextError
 from gemma_mlx.inputs.prompt import Segment
 from gemma_mlx.loading import LoadOptions, prepare
 from gemma_mlx.memory.caches import Span
-from gemma_mlx.memory.moments import Moment
-from gemma_mlx.memory.values import Backend, ModelBytes
+from gemma_mlx.memory.moments import ROWS
 from gemma_mlx.model.cache import Caches
 from gemma_mlx.model.gemma import GemmaModel
 from gemma_mlx.model.masks import Block
@@ -64,13 +62,11 @@ def test_prediction_and_count_agree(measured: Measured) -> None:
         assert measured.ratio <= 1.3
 
 
-def test_what_is_predicted_are_the_pieces_and_marks_of_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_predicted_are_the_pieces_of_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oracle: what the model is given, piece by piece, in the conversation itself."""
     read: list[int] = []
     foretold: list[int] = []
-    marked: list[int] = []
-    told: list[tuple[int, ...]] = []
-    forward, pieces_until, mark, of_run = GemmaModel.__call__, measure.pieces_until, Context.mark, measure.of_run
+    forward, pieces_until = GemmaModel.__call__, measure.pieces_until
 
     def listening(model: GemmaModel, embeddings: mx.array, caches: Caches, blocks: Sequence[Block] = ()) -> mx.array:
         read.append(embeddings.shape[1])
@@ -81,26 +77,12 @@ def test_what_is_predicted_are_the_pieces_and_marks_of_the_conversation(monkeypa
             foretold.append(sum(span.length for span in piece))
             yield piece
 
-    def marking(context: Context) -> None:
-        marked.append(len(context.keys))
-        mark(context)
-
-    def asked(
-        model: ModelBytes, backend: Backend, pieces: list[list[Span]], marks: tuple[int, ...], written: int
-    ) -> Moment:
-        told.append(marks)
-        return of_run(model, backend, pieces, marks, written)
-
-    monkeypatch.setattr(Context, "mark", marking)
-    monkeypatch.setattr(measure, "of_run", asked)
     monkeypatch.setattr(GemmaModel, "__call__", listening)
     monkeypatch.setattr(measure, "pieces_until", telling)
     measure.measure(prepare("demo"))
-    assert told == [tuple(marked)]
-    assert len(marked) == 1
-    assert len(foretold) > 3
+    assert len(foretold) >= 3
     assert read[: len(foretold)] == foretold
-    assert set(read[len(foretold) :]) == {1}  # tokens of the answer
+    assert max(read[len(foretold) :]) <= ROWS  # tokens of the answer, and drafts
 
 
 def test_a_context_that_is_too_short_is_a_fault() -> None:

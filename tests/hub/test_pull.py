@@ -13,7 +13,7 @@ from gemma_mlx.errors import ConfigError
 from gemma_mlx.hub.media import MEDIA_FILE
 from gemma_mlx.hub.pull import pull
 from gemma_mlx.loading import load_model
-from gemma_mlx.models import RECORD, default_model, find_model, models_directory
+from gemma_mlx.models import RECORD, default_model, drafter_for, find_model, models_directory
 from gemma_mlx.names import target_name
 from tests.command import gemma_mlx
 from tests.hub.repositories import ASSISTANT, COMMIT, FOUR, MIXED, REFERENCE, four_bit, reference
@@ -40,18 +40,20 @@ def written(files: dict[str, bytes], directory: Path) -> Path:
     return directory
 
 
-def test_the_default_is_the_4bit_model_with_16bit_media(hub: Hub, tmp_path: Path) -> None:
+def test_the_default_is_the_4bit_model_with_16bit_media_and_its_drafter(hub: Hub, tmp_path: Path) -> None:
     run = gemma_mlx("pull", "--memory", "16GB")
     assert run.code == 0, run
-    directory = models_directory() / "4bit"
-    assert run.out == f"{directory}\n"
-    assert not (models_directory() / "assistant").exists()
-    asked, first = run.err.splitlines()
-    assert asked == "asking the Hub about 4bit"
+    directory, assistant = models_directory() / "4bit", models_directory() / "assistant"
+    assert run.out == f"{directory}\n{assistant}\n"
+    *asked, first, second = run.err.splitlines()
+    assert asked == ["asking the Hub about 4bit", "asking the Hub about assistant"]
     assert first.startswith("4bit: 4-bit language, 16-bit vision and audio, 1.6 MB, fits in 16 GB with a context of ")
+    assert first.endswith(" and the drafter")
+    item = 4 if mx.default_device() == mx.cpu else 2
+    held = f"{0.4 * item:.1f} MB of memory once loaded, beside what the model takes"
+    assert second == f"assistant: 16-bit drafter, 0.8 MB, {held}"
     assert default_model() == find_model("4bit") == directory
-    assistant = gemma_mlx("pull", "assistant")
-    assert assistant.err.endswith("16-bit drafter, 0.8 MB, 1.6 MB of memory once loaded, beside what the model takes\n")
+    assert drafter_for(directory) == assistant
     ours, before, original = (
         stored(directory),
         stored(written(four_bit(), tmp_path / "4bit")),
@@ -112,8 +114,32 @@ def test_a_second_pull_asks_no_network(hub: Hub) -> None:
     second = gemma_mlx("pull")
     assert second.code == 0
     assert second.out == first.out
-    assert second.err.splitlines() == ["4bit is here already"]
+    assert second.err.splitlines() == ["4bit is here already", "assistant is here already"]
     assert hub.requests == []
+
+
+@pytest.mark.parametrize(("here", "missing"), [("4bit", "assistant"), ("assistant", "4bit")])
+def test_only_what_is_missing_comes(hub: Hub, here: str, missing: str) -> None:
+    alone = gemma_mlx("pull", here)
+    assert alone.out == f"{models_directory() / here}\n"
+    assert not (models_directory() / missing).exists()
+    hub.served.clear()
+    run = gemma_mlx("pull")
+    assert run.out.splitlines() == [str(models_directory() / name) for name in ("4bit", "assistant")]
+    assert f"{here} is here already" in run.err.splitlines()
+    shards = {"4bit": sum(hub.served[name] for name in SHARDS), "assistant": hub.served["model.safetensors"]}
+    assert shards["4bit"] > 10**6 if missing == "4bit" else shards["4bit"] == 0
+    assert shards["assistant"] > 0
+
+
+def test_progress_is_one_for_both(hub: Hub) -> None:
+    seen: list[tuple[int, int]] = []
+    pull(["4bit", "assistant"], None, lambda line: None, lambda done, total: seen.append((done, total)))
+    directories = [models_directory() / name for name in ("4bit", "assistant")]
+    files = {tensor.file for each in directories for tensor in checkpoint.read_tensors(each).values()}
+    stored = sum(file.stat().st_size for file in files)
+    assert len({total for _, total in seen}) == 1
+    assert seen[-1][0] == seen[-1][1] >= stored
 
 
 def test_a_cache_that_was_emptied_is_filled_again(hub: Hub, tmp_path: Path) -> None:
@@ -282,7 +308,7 @@ def test_the_list(hub: Hub) -> None:
     short = f"{MIXED}@{COMMIT[:8]}"
     assert [line.split()[0] for line in lines] == ["4bit", "assistant", "reference", "qat", short]
     assert ["not here" in line for line in lines] == [True, False, True, True, False]
-    assert lines[1].split(maxsplit=4)[1:] == ["0.85", "GB", "here", "its drafter; not used for decoding yet"]
+    assert lines[1].split(maxsplit=4)[1:] == ["0.85", "GB", "here", "its drafter, for faster answers"]
     assert lines[-1].split()[1:] == ["1.1", "MB", "here"]
     directory = models_directory() / f"{MIXED.replace('/', '--')}@{COMMIT}"
     assert find_model(short) == directory

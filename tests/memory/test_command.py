@@ -26,12 +26,13 @@ def test_it_answers_before_anything_is_downloaded() -> None:
     assert run.err == ""
     lines = run.out.splitlines()
     assert lines[0] == "Gemma 4 12B as 4bit (not downloaded) on a Mac with 16 GB"
-    names = ["weights", "keys and values", "snapshots", "working space", "Python", "total"]
-    assert [line[2:18].strip() for line in lines[2:8]] == names
+    names = ["weights", "drafter", "keys and values", "snapshots", "working space", "Python", "total"]
+    assert [line[2:18].strip() for line in lines[2:9]] == names
     assert "6.8 GB  ####" in lines[2]
-    assert "of 10.3 GB that may be used" in lines[7]
-    assert " tokens, the longest with these settings:" in lines[9]
-    assert lines[10] == "  pictures of up to 280 tokens, pieces of 512, 2 snapshots, without drafter"
+    assert "0.8 GB  ###" in lines[3]
+    assert "of 10.3 GB that may be used" in lines[8]
+    assert " tokens, the longest with these settings:" in lines[10]
+    assert lines[11] == "  pictures of up to 280 tokens, pieces of 512, 2 snapshots, with drafter"
     assert "not yet measured" in lines[-1]
 
 
@@ -56,7 +57,7 @@ def test_a_model_on_disk_is_read_from_its_headers() -> None:
     sizes = model_bytes(find_model("demo"), None, 4 if found["verified"] else 2)
     assert found["model"] == {"name": "demo", "path": str(find_model("demo"))}
     assert found["parts"][0]["bytes"] == sizes.weights
-    assert not found["knobs"]["drafter"]
+    assert found["knobs"]["drafter"]
     narrow = json.loads(gemma_mlx("plan", "--model", "demo", "--dtype", "bfloat16", "--json").out)
     wide = json.loads(gemma_mlx("plan", "--model", "demo", "--dtype", "float32", "--json").out)
     assert 2 * narrow["parts"][0]["bytes"] == wide["parts"][0]["bytes"]
@@ -146,7 +147,7 @@ def test_numbers_that_are_one_and_parts_that_are_none() -> None:
     assert re.search(r"^  context 1 token; up to [\d,]+ fit with these settings:$", run.out, re.MULTILINE)
     seen = ""
     for context in range(56_000, 80_000, 4_000):
-        out = gemma_mlx("plan", "--memory", "16GB", "--mac", "--context", str(context)).out
+        out = gemma_mlx("plan", "--memory", "16GB", "--mac", "--draft", "off", "--context", str(context)).out
         assert ("  snapshots " in out) is (", 0 snapshots," not in out)
         seen += out
     assert ", 1 snapshot," in seen

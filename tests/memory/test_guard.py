@@ -13,6 +13,7 @@ from gemma_mlx.chat import Chat
 from gemma_mlx.config import ModelConfig
 from gemma_mlx.context import Admit
 from gemma_mlx.errors import MemoryPlanError
+from gemma_mlx.generation.depth import MOST
 from gemma_mlx.generation.events import Finished, TextDelta
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.message import Image
@@ -97,7 +98,16 @@ def test_what_was_planned_is_admitted_to_the_last_byte(model: ModelBytes, machin
     context, knobs = planned.knobs.context, planned.knobs
     guard = Guard(model, replace(planned, limit=planned.total), lambda: 0)
     for end in {1, 300, 8192, LONG_CONTEXT + PIECE_TOKENS - 1, context - 1, context}:
-        for piece in {1, 2, 70, 128, 256, knobs.image_tokens, piece_tokens(knobs, max(0, end - knobs.piece_tokens))}:
+        for piece in {
+            1,
+            2,
+            MOST + 1,
+            70,
+            128,
+            256,
+            knobs.image_tokens,
+            piece_tokens(knobs, max(0, end - knobs.piece_tokens)),
+        }:
             if piece <= end <= context and piece <= max(knobs.piece_tokens, knobs.image_tokens):
                 guard.admit(end, piece, 0)
 
@@ -143,7 +153,7 @@ def test_a_prompt_that_does_not_fit_is_not_read(gemma: Gemma) -> None:
     chat.pending = (Image("large.png", np.zeros((672, 912, 3), np.uint8)),)
     with pytest.raises(MemoryPlanError):
         list(chat.reply("what do you see?", GREEDY))
-    assert chat.history == []
+    assert chat.history == ()
     assert len(chat.pending) == 1
     assert chat.context.keys == []
 
@@ -203,12 +213,15 @@ def test_an_answer_is_whole_even_if_what_follows_it_does_not_fit(gemma: Gemma) -
         list(chat.reply("hello", GREEDY))
 
 
-def test_an_answer_is_kept_as_far_as_memory_went(gemma: Gemma, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ahead", [1, MOST + 1])
+def test_an_answer_is_kept_as_far_as_memory_went(gemma: Gemma, ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ahead`: positions that are written before the next question, without and with a drafter."""
+    gemma = gemma if ahead > 1 else replace(gemma, drafter=None)
     monkeypatch.setattr("gemma_mlx.context.STEP", 4)
     whole = list(Chat(gemma).reply("hello", GREEDY))[-1]
     assert isinstance(whole, Finished)
     chat = Chat(gemma)
-    chat.context.admit = _until(whole.usage.prompt_tokens + 9)
+    chat.context.admit = _until(whole.usage.prompt_tokens + 8 + ahead)
     *deltas, finished = chat.reply("hello", GREEDY)
     assert isinstance(finished, Finished)
     assert finished.reason == "memory"

@@ -1,6 +1,9 @@
-"""Predicted against counted peak memory of twenty random models and conversations, on MLX's CPU backend."""
+"""Predicted against counted peak memory of random models and conversations, with and without drafter, on MLX's CPU
+backend.
+"""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import mlx.core as mx
@@ -37,4 +40,15 @@ def _measured(run: Scenario, folder: Path) -> Result:
 def test_the_peak_is_as_predicted(seed: int, tmp_path: Path) -> None:
     result = _measured(scenario(seed, 250, (96, 128)), tmp_path)
     assert 0 <= result.measured_weights - result.parts["weights"] - result.parts["drafter"] < SMALL
+    assert UNDER <= result.ratio <= OVER, result
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5, 8])
+def test_the_peak_of_drafting_is_as_predicted(depth: int, tmp_path: Path) -> None:
+    """A short question, so that nothing takes more than the choice among so many logits."""
+    run = replace(scenario(depth, 0, (64,)), depth=depth, written=14)
+    run.text.update(vocab_size=32768)
+    result = _measured(run, tmp_path)
+    assert result.moment == "writing"
+    assert result.parts["working space"] > 32 * (depth + 1) * 32768
     assert UNDER <= result.ratio <= OVER, result
