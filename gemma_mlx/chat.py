@@ -1,45 +1,87 @@
 """A conversation: history, and the caches that have read it.
 
 `add(part)` reads a picture or recording at once, `reply()` yields events, `settle()` re-reads the finished reply as
-history renders it (without empty or old thoughts). The history is rendered by the checkpoint's own template each time
-and compared with what the caches hold, so no turn format is known here.
+history renders it (without empty or old thoughts). What changes history changes nothing else: the next read goes back
+to where it differs. History is rendered by the checkpoint's own template each time and compared with what the caches
+hold, so no turn format is known here. Calls of tools are yielded, never executed.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
+from typing import Any, Literal
 
 import mlx.core as mx
 
-from gemma_mlx.context import Context, common_prefix, keys_of
+from gemma_mlx import history as turns
+from gemma_mlx.answer import Answer, Ending
+from gemma_mlx.context import Context, never
 from gemma_mlx.errors import InputError, MemoryPlanError
-from gemma_mlx.generation.events import Event, Finished, FinishReason, Timing, Token, Usage
+from gemma_mlx.excerpt import Excerpt, end_of_media, usage_of
+from gemma_mlx.generation.channels import ChannelStream, open_channel
+from gemma_mlx.generation.events import Event, Notice
 from gemma_mlx.generation.loop import DecodeOptions
 from gemma_mlx.generation.sampling import Sampler
-from gemma_mlx.generation.text import TextStream
-from gemma_mlx.inputs.message import Message, Part, Text
+from gemma_mlx.history import History
+from gemma_mlx.inputs.message import Message, Part, Text, ToolCall
 from gemma_mlx.inputs.prompt import Prompt
 from gemma_mlx.loading import Gemma, checked_context
+from gemma_mlx.memory.caches import snapshot_bytes
 from gemma_mlx.memory.guard import Guard
+from gemma_mlx.model.cache import SLACK
+from gemma_mlx.pace import Pace
+from gemma_mlx.wish import Wish
+
+SETTLE_TOKENS = 64  # of a piece of settling: as long as the next input waits at most
+WhenFull = Literal["stop", "drop"]
+Keep = Callable[[History, tuple[Part, ...]], None]
 
 
 class Chat:
-    """One conversation with a loaded model. Not for use by several threads at once."""
+    """One conversation with a loaded model. Not for use by several threads at once.
+
+    `history`: the messages so far; `pending`: the user's open turn; `dropped`: how many of the oldest messages, after
+    the system's, are no longer read because the context was full. `keep(history, pending)` is called before anything is
+    read, and after each reply, whole or interrupted: what it stores survives a crash.
+    """
 
     def __init__(
-        self, gemma: Gemma, system: str | None = None, *, enable_thinking: bool = False, context: int | None = None
+        self,
+        gemma: Gemma,
+        system: str | None = None,
+        *,
+        enable_thinking: bool = False,
+        context: int | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+        when_full: WhenFull = "stop",
     ) -> None:
+        """`tools`: declarations with `name`, `description` and `parameters`, a JSON schema. `when_full`: raise
+        `ContextError`, or no longer read the oldest turns."""
         self.gemma = gemma
-        self.enable_thinking = enable_thinking
+        self.enable_thinking, self.tools, self.when_full = enable_thinking, tuple(tools), when_full
         knobs = gemma.plan.knobs
         limit = knobs.context if context is None else checked_context(gemma.config, context)
         # It must not know this chat: what refers to itself is freed late, and the next conversation needs the memory.
         guard = Guard(gemma.sizes, gemma.plan, lambda: mx.get_active_memory() - gemma.weights_bytes)
-        self.context = Context(gemma.model, limit, knobs.piece_tokens, knobs.snapshots, guard.admit)
-        self.history: list[Message] = [Message.of("system", system)] if system else []
-        self.pending: tuple[Part, ...] = ()  # the user's open turn
+        marks = knobs.snapshots * snapshot_bytes(gemma.config.text_config, knobs.context, gemma.sizes.item)
+        self.context = Context(gemma.model, limit, knobs.piece_tokens, marks, guard.admit)
+        self.history: History = (Message.of("system", system),) if system else ()
+        self.pending: tuple[Part, ...] = ()
+        self.dropped = 0
+        self.keep: Keep | None = None
         self._replying: Generator[Event] | None = None
+        self._end: tuple[tuple[Excerpt, History], int] = (self._excerpt, ()), 0  # where it ends, as rendered
+        self._tails: dict[tuple[bool, bool], int] = {}  # tokens of a prompt that history drops
+        self._notices: list[str] = []  # for the next reply
+        self._retries = 0
+        self._pace = Pace(gemma)
+
+    @property
+    def unanswered(self) -> tuple[ToolCall, ...]:
+        """The calls that `respond` must answer before the model goes on."""
+        return turns.unanswered(self.history)
 
     def add(self, part: Part, *, read: bool = True) -> None:
         """Add to the user's open turn; everything up to its last picture or recording is read now, if `read`.
@@ -47,10 +89,12 @@ class Chat:
         Raises `ContextError` if it does not fit, and `InputError` if it cannot be placed; the turn is then as before.
         """
         self._end_reply()
+        self._refuse_unanswered()
         pending = (*self.pending, part)
         if read and not isinstance(part, Text):
-            prompt = self._prompt([*self.history, Message("user", pending)], reply=False)
-            self.context.read(prompt, stop=_end_of_media(prompt))
+            prompt = self._fitting((*self.history, Message("user", pending)), 0, reply=False)
+            self._tell(pending)
+            self.context.read(prompt, stop=end_of_media(prompt), marks=[self._turn_start(prompt)])
         self.pending = pending
 
     def reply(
@@ -60,60 +104,143 @@ class Chat:
         *,
         max_tokens: int = 1024,
         stop: Sequence[str] = (),
+        draft_depth: int | None = None,
+        loop_guard: bool = True,
     ) -> Generator[Event]:
-        """Close the user's turn and answer it: text as it comes, then one `Finished`, then settle.
+        """Close the user's turn and answer it: notices, text and calls as they come, then one `Finished`.
 
-        Closing the iterator early, or an exception such as Ctrl-C, keeps the answer as far as it was yielded. What is
-        asked of the chat next closes it as well.
+        Without anything new from the user, the model goes on after the results of its calls, or answers the last
+        message if that has no reply yet. `draft_depth`: drafts a round, 0 for none, None for as many as pay. Closing
+        the iterator early, or an exception such as Ctrl-C, keeps the answer as far as it was yielded. What is asked of
+        the chat next closes it as well.
         """
         self._end_reply()
+        self._refuse_unanswered()
         parts = (*self.pending, Text(text)) if text is not None and text.strip() else self.pending
-        if not parts:
+        if not parts and not (self.history and self.history[-1].role in ("user", "tool")):
             raise InputError("there is nothing to answer: give a prompt or an attachment")
-        options = DecodeOptions(self._sampler(sampler), max_tokens)
-        self._replying = self._reply(Message("user", parts), options, TextStream(self.gemma.tokenizer, stop))
+        self._retries = 0 if parts else self._retries
+        wish = Wish(sampler, max_tokens, tuple(stop), draft_depth, loop_guard)
+        options = wish.options(self.gemma.sampler, turns.steps(self.history) + 2**32 * self._retries)
+        self._replying = self._reply(parts, wish, options)
         return self._replying
 
-    def _reply(self, turn: Message, options: DecodeOptions, stream: TextStream) -> Generator[Event]:
-        started = time.perf_counter()
-        asked = [*self.history, turn]
-        prompt = self._prompt(asked, reply=True)
-        boundary = self._reply_start(asked, prompt)
-        read = self.context.read(prompt, stop=boundary)
-        self.context.mark()
-        cached = read.cached
-        if boundary < prompt.n_tokens:
-            read = self.context.read(prompt)
-        assert read.hidden is not None, "an uninterrupted read ends in a hidden state"
-        self.history, self.pending = asked, ()
-        answer = _Answer(stream, started)
-        room = max(1, self.context.limit - prompt.n_tokens)
-        tokens = self.context.decode(read.hidden, replace(options, max_tokens=min(options.max_tokens, room)))
-        try:
-            yield from answer.events(tokens, self.gemma.stop_ids)
-        finally:
-            tokens.close()
-            if stream.text().strip():
-                self.history.append(Message("assistant", (Text(stream.text()),), answer.thinking))
-        yield answer.finished(_usage(prompt, cached))
-        self._settle(lambda: False)
+    def respond(self, call: ToolCall, result: str | Mapping[str, Any] | Sequence[Part]) -> None:
+        """The result of a call, as text, as a mapping of JSON values, or as parts with pictures.
 
-    def settle(self, interrupted: Callable[[], bool] = lambda: False) -> None:
-        """Read the conversation as history renders it, so that the next turn begins where a cold prompt would.
-
-        Asks `interrupted` between pieces and leaves the rest to the next turn if it says so.
+        Once every call has one, `reply()` goes on. Raises `InputError` for a call that does not wait for a result.
         """
         self._end_reply()
-        self._settle(interrupted)
+        if call.id not in {each.id for each in self.unanswered}:
+            raise InputError(f"no call {call.id!r} waits for a result: answer those in Chat.unanswered, each once")
+        self.history = (*self.history, turns.result_of(call, result))
 
-    def _settle(self, interrupted: Callable[[], bool]) -> None:
+    def settle(self, interrupted: Callable[[], bool] = never) -> None:
+        """Read the conversation as history renders it, so that the next turn begins where a cold prompt would.
+
+        Asks `interrupted` before each small piece and leaves the rest to the next turn if it says so. What does not
+        fit is left to the next turn as well, which tells.
+        """
+        self._end_reply()
         if not self.history:
             return
-        prompt = self._prompt(self.history, reply=False)
-        # What is full, the context or memory, is told by the next turn: this answer is whole.
+        prompt = self._excerpt.prompt(self.history, reply=False)
+        if not turns.goes_on(self.history):
+            self._end = (self._excerpt, self.history), prompt.n_tokens
+        beyond = len(self.context.keys) - prompt.n_tokens
+        if self.context.holds(prompt) and (beyond == 0 or self.pending):
+            return
         if prompt.n_tokens <= self.context.limit:
             with suppress(MemoryPlanError):
-                self.context.read(prompt, interrupted=interrupted)
+                self.context.read(prompt, None, interrupted, [prompt.n_tokens], SETTLE_TOKENS)
+
+    def undo(self) -> Message | None:
+        """Take back the user's open turn if there is one, else the last turn with its reply. Returns what the user
+        had said; None if there is nothing to take back."""
+        self._end_reply()
+        if self.pending:
+            taken, self.pending = Message("user", self.pending), ()
+            return taken
+        if not turns.turn_starts(self.history):
+            return None
+        left = turns.before_last_turn(self.history)
+        taken = self.history[len(left)]
+        self._change(left)
+        return taken
+
+    def edit(self, text: str) -> None:
+        """Open the user's last turn again, with another text and the same media; its reply is dropped. `reply()`
+        answers it. Raises `InputError` if there is none, if another one is open, or if nothing is left of it."""
+        self._end_reply()
+        self._refuse_pending()
+        left = turns.before_last_turn(self.history)
+        parts = turns.with_text(self.history[len(left)], text)
+        if not parts:
+            raise InputError("the text is empty: give a prompt, or undo the turn")
+        self._change(left)
+        self.pending = parts
+
+    def regenerate(
+        self,
+        sampler: Sampler | None = None,
+        *,
+        max_tokens: int = 1024,
+        stop: Sequence[str] = (),
+        draft_depth: int | None = None,
+        loop_guard: bool = True,
+    ) -> Generator[Event]:
+        """Drop the last reply and make another, which draws with other numbers if a seed is given.
+
+        Raises `InputError` if nothing was asked, or if the user's next turn is open.
+        """
+        self._end_reply()
+        self._refuse_pending()
+        asked = turns.asked(self.history)
+        Wish(sampler, max_tokens, tuple(stop), draft_depth, loop_guard).options(self.gemma.sampler, 0)  # or refused
+        self._change(asked)
+        self._retries += 1
+        return self.reply(
+            None, sampler, max_tokens=max_tokens, stop=stop, draft_depth=draft_depth, loop_guard=loop_guard
+        )
+
+    def branch(self) -> "Chat":
+        """Another conversation that begins like this one. Raises `MemoryPlanError` if its caches do not fit."""
+        self._end_reply()
+        other = copy(self)
+        other.context, other.keep, other._notices = self.context.fork(), None, []
+        return other
+
+    def _reply(self, parts: tuple[Part, ...], wish: Wish, options: DecodeOptions) -> Generator[Event]:
+        started = time.perf_counter()
+        asked = (*self.history, Message("user", parts)) if parts else self.history
+        prompt = self._fitting(asked, min(wish.max_tokens, self.context.limit // 4), reply=True)
+        self._tell(parts)
+        while self._notices:
+            yield Notice(self._notices.pop(0))
+        marks = [*([self._turn_start(prompt)] if parts else ()), self._reply_start(asked, prompt)]
+        read = self.context.read(prompt, marks=marks)
+        drafting = self._pace.drafting(wish.draft_depth)
+        assert read.hidden is not None, "an uninterrupted read ends in a hidden state"
+        self.history, self.pending = asked, ()
+        stream = ChannelStream(self.gemma.tokenizer, wish.stop, open_channel(prompt.ids, self.gemma.tokenizer))
+        answer = Answer(stream, Ending(self.gemma.stop_ids, wish.loop_guard), started, turns.next_call(self.history))
+        room = max(1, self.context.limit - prompt.n_tokens)
+        options = replace(options, max_tokens=min(wish.max_tokens, room))
+        tokens = self.context.decode(read.hidden, options, drafting)
+        try:
+            yield from answer.events(tokens)
+        finally:
+            tokens.close()
+            if answer.message is not None:
+                self.history = (*self.history, answer.message)
+            self._tell(())
+        yield answer.finished(usage_of(prompt, read.cached), self._pace.done())
+
+    def _change(self, history: History) -> None:
+        """Go on with a beginning of this history; what was dropped returns if nothing else is left."""
+        self.history = history
+        if turns.beginning(history) + self.dropped >= len(history):
+            self.dropped = 0
 
     def _end_reply(self) -> None:
         """Two replies would write into the same caches: the open one ends where it is."""
@@ -121,88 +248,47 @@ class Chat:
             self._replying.close()
             self._replying = None
 
-    def _sampler(self, chosen: Sampler | None) -> Sampler:
-        """The caller's settings, also with what the checkpoint suppresses; a seed moves on by turns."""
-        default = self.gemma.sampler
-        if chosen is None:
-            return default
-        turn = sum(message.role == "user" for message in self.history)
-        seed = None if chosen.seed is None else (chosen.seed + turn) % 2**64
-        return replace(chosen, seed=seed, suppress_tokens=(*chosen.suppress_tokens, *default.suppress_tokens))
+    def _refuse_unanswered(self) -> None:
+        if calls := self.unanswered:
+            names = ", ".join(f"{call.name} ({call.id})" for call in calls)
+            raise InputError(f"the model waits for the result of {names}: respond to it, or undo the turn")
 
-    def _prompt(self, messages: Sequence[Message], *, reply: bool) -> Prompt:
-        # Thoughts are shown, never read again: the format strips them as soon as the next turn begins.
-        stripped = [replace(message, thinking=None) for message in messages]
-        return self.gemma.prompts.build(stripped, enable_thinking=self.enable_thinking, add_generation_prompt=reply)
+    def _refuse_pending(self) -> None:
+        if self.pending:
+            raise InputError("the next turn is open already: reply to it, or undo it first")
 
-    def _reply_start(self, asked: Sequence[Message], prompt: Prompt) -> int:
-        """Where a reply begins in history: the generation prompt may go on with a thought that history drops."""
-        answered = keys_of(self._prompt([*asked, Message.of("assistant", "…")], reply=False).segments)
-        return common_prefix(keys_of(prompt.segments), answered)
-
-
-class _Answer:
-    """Collects one reply while it is yielded."""
-
-    def __init__(self, stream: TextStream, started: float) -> None:
-        self.stream, self.started = stream, started
-        self.tokens: list[int] = []
-        self.received = 0  # tokens, the stop token included
-        self.reason: FinishReason = "length"
-        self.notice: str | None = None
-        self.first_at = self.last_at = started
+    def _tell(self, pending: tuple[Part, ...]) -> None:
+        if self.keep is not None:
+            self.keep(self.history, pending)
 
     @property
-    def thinking(self) -> str | None:
-        return self.stream.text("thought").strip() or None
+    def _excerpt(self) -> Excerpt:
+        return Excerpt(self.gemma.prompts, self.tools, self.enable_thinking, self.dropped)
 
-    def events(self, tokens: Iterator[Token], stop_ids: frozenset[int]) -> Iterator[Event]:
-        """Text of the tokens up to the first that stops, or as far as memory goes."""
-        try:
-            yield from self._text(tokens, stop_ids)
-        except MemoryPlanError as fault:
-            self.reason, self.notice = "memory", str(fault)
-        yield from self.stream.finish()
-
-    def _text(self, tokens: Iterator[Token], stop_ids: frozenset[int]) -> Iterator[Event]:
-        for token in tokens:
-            self.last_at = time.perf_counter()
-            self.received += 1
-            if self.received == 1:
-                self.first_at = self.last_at
-            if token.id in stop_ids:
-                self.reason = "stop"
-                break
-            self.tokens.append(token.id)
-            yield from self.stream.push(token.id)
-            if self.stream.stopped:
-                self.reason = "stop"
-                break
-
-    def finished(self, usage: Usage) -> Finished:
-        """The reply as a whole, with its timing."""
-        ttft, decoding = self.first_at - self.started, self.last_at - self.first_at
-        read = usage.prompt_tokens - usage.cached_tokens
-        return Finished(
-            reason=self.reason,
-            notice=self.notice,
-            text=self.stream.text(),
-            thinking=self.thinking,
-            tokens=tuple(self.tokens),
-            usage=replace(usage, completion_tokens=len(self.tokens)),
-            timing=Timing(ttft, read / ttft if ttft else 0.0, (self.received - 1) / decoding if decoding else 0.0),
+    def _fitting(self, messages: History, room: int, *, reply: bool) -> Prompt:
+        """The prompt, with room for so many tokens after it if the oldest turns may be dropped for that."""
+        excerpt, prompt = self._excerpt.fitting(
+            messages, self.context.limit, room if self.when_full == "drop" else None, reply=reply
         )
+        if excerpt.dropped > self.dropped:
+            self.dropped = excerpt.dropped
+            many = f"the {self.dropped} oldest messages are no longer read"
+            self._notices.append(f"the context of {self.context.limit} tokens is full: {many}")
+        if (lost := self.context.lost(prompt)) > SLACK:
+            self._notices.append(f"{lost} tokens are read again: nothing that was kept leads back to where they end")
+        return prompt
 
+    def _turn_start(self, prompt: Prompt) -> int:
+        """Where the user's turn begins in its prompt: at the end of history."""
+        key = self._excerpt, self.history
+        if self._end[0] != key:
+            self._end = key, self._excerpt.end(self.history, prompt)
+        return self._end[1]
 
-def _usage(prompt: Prompt, cached: int) -> Usage:
-    return Usage(prompt.n_tokens, prompt.count("image"), prompt.count("audio"), prompt.count("video"), cached)
-
-
-def _end_of_media(prompt: Prompt) -> int:
-    """One past the last position that a picture or recording fills."""
-    end = at = 0
-    for segment in prompt.segments:
-        at += len(segment.ids)
-        if segment.features is not None:
-            end = at
-    return end
+    def _reply_start(self, asked: History, prompt: Prompt) -> int:
+        """Where a reply begins in history, before the end of its prompt, which is always read anew: the generation
+        prompt may go on with a thought that history drops."""
+        kind = turns.goes_on(asked), self.enable_thinking
+        if kind not in self._tails:
+            self._tails[kind] = prompt.n_tokens - self._excerpt.reply_start(asked, prompt)
+        return prompt.n_tokens - max(1, self._tails[kind])

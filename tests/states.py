@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
+from gemma_mlx import state
 from gemma_mlx.context import Context, Read, keys_of
 from gemma_mlx.inputs.prompt import Prompt, Segment
 from gemma_mlx.model.cache import Caches
 from gemma_mlx.model.gemma import GemmaModel
+from gemma_mlx.state import Expected, State
 from gemma_mlx.stream import EmbeddingStream
 
 TOLERANCE = 1e-5
@@ -38,6 +41,13 @@ def same_caches(warm: Caches, expected: Caches) -> None:
         if expected.offset:
             for rows, others in zip(layer.view(), other.view(), strict=True):
                 same(rows, others)
+
+
+def resumed(caches: Caches, path: Path) -> Caches:
+    """Caches that were saved and loaded."""
+    state.save(path, State(caches, [0] * caches.offset, [], {}), "weights")
+    expected = Expected(caches.config, mx.float32, "weights", caches.offset, lambda positions: None)
+    return state.load(path, expected).caches
 
 
 def read_ids(ids: list[int], max_tokens: int) -> list[int]:

@@ -1,17 +1,19 @@
 """One reply at a time, what it reports, and what may be asked of a chat."""
 
-from collections.abc import Iterator
-from itertools import count, islice
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from itertools import islice
 
 import pytest
 
-from gemma_mlx.chat import Chat, _Answer
+from gemma_mlx.chat import Chat
 from gemma_mlx.errors import ConfigError, InputError
-from gemma_mlx.generation.events import Finished, Token, Usage
+from gemma_mlx.generation.events import Event, Finished
 from gemma_mlx.generation.sampling import Sampler
-from gemma_mlx.generation.text import TextStream
-from gemma_mlx.inputs.message import Audio, Image
+from gemma_mlx.inputs.message import Audio, Image, Text
 from gemma_mlx.loading import Gemma, LoadOptions, load
+from tests.chats import end_of
+from tests.states import failing
 
 GREEDY = Sampler(temperature=0)
 
@@ -74,31 +76,6 @@ def test_media_can_wait_for_the_question(demo: Gemma, picture: Image) -> None:
     assert ends[1].usage.cached_tokens == 0
 
 
-def test_times_are_of_all_tokens_that_came(demo: Gemma, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token each second, the stop token as well."""
-    seconds = count(100.0)
-    monkeypatch.setattr("gemma_mlx.chat.time.perf_counter", lambda: next(seconds))
-    answer = _Answer(TextStream(demo.tokenizer), 98.0)
-    stop = min(demo.stop_ids)
-    list(answer.events(iter([Token(600), Token(601), Token(602), Token(stop)]), demo.stop_ids))
-    finished = answer.finished(Usage(prompt_tokens=30, cached_tokens=10))
-    assert finished.tokens == (600, 601, 602)
-    assert finished.reason == "stop"
-    assert finished.timing.ttft_s == 2
-    assert finished.timing.prefill_tok_s == 10
-    assert finished.timing.decode_tok_s == 1
-
-
-def test_a_single_token_has_no_rate(demo: Gemma) -> None:
-    answer = _Answer(TextStream(demo.tokenizer), 0.0)
-    list(answer.events(_one(), demo.stop_ids))
-    assert answer.finished(Usage()).timing.decode_tok_s == 0
-
-
-def _one() -> Iterator[Token]:
-    yield Token(600)
-
-
 @pytest.mark.parametrize("context", [-3, 0, 10**9])
 def test_a_context_that_the_model_does_not_hold(demo: Gemma, context: int) -> None:
     with pytest.raises(ConfigError, match=f"context is {context}, the model holds 1 to"):
@@ -121,16 +98,108 @@ def test_an_empty_recording_is_refused_and_forgotten(demo: Gemma) -> None:
     assert chat.pending == ()
 
 
-def test_a_seed_moves_on_by_turns(demo: Gemma) -> None:
-    """Otherwise each turn would draw with the same numbers."""
+def test_a_seed_moves_on_by_turns_and_retries(demo: Gemma) -> None:
+    """Otherwise each reply would draw with the same numbers."""
     hot = Sampler(temperature=5.0, seed=2**64 - 1)
-    seeds, ids = [], []
+    ids = []
     for chat in (Chat(demo, "Be brief."), Chat(demo)):
-        for _ in range(2):
-            seeds.append(chat._sampler(hot).seed)
-            *_, last = chat.reply("hello", hot, max_tokens=12)
+        for ask in (lambda chat: chat.reply("hello", hot, max_tokens=12), _again(hot), _again(hot)) * 2:
+            *_, last = ask(chat)
             assert isinstance(last, Finished)
             ids.append(last.tokens)
-    assert seeds == [2**64 - 1, 0] * 2
-    assert ids[0] != ids[1]
-    assert Chat(demo)._sampler(GREEDY).seed is None
+    assert len(set(ids[:6])) == len(set(ids[6:])) == 6
+    for chat in (Chat(demo), Chat(demo)):
+        *_, last = chat.reply("hello", hot, max_tokens=12)
+        assert isinstance(last, Finished)
+        assert last.tokens == ids[6]
+
+
+def _again(sampler: Sampler) -> Callable[[Chat], Generator[Event]]:
+    return lambda chat: chat.regenerate(sampler, max_tokens=12)
+
+
+@pytest.mark.parametrize("depth", [-1, 9])
+def test_a_draft_depth_out_of_range(demo: Gemma, depth: int) -> None:
+    with pytest.raises(InputError, match=f"draft-depth is {depth}, expected 0"):
+        Chat(demo).reply("hello", draft_depth=depth)
+
+
+@pytest.mark.parametrize("depth", [None, 0, 1, 8])
+def test_what_drafting_came_to(demo: Gemma, depth: int | None) -> None:
+    plain, drafted = (end_of(Chat(demo).reply("hello", GREEDY, draft_depth=each)) for each in (0, depth))
+    assert drafted.tokens == plain.tokens
+    assert (plain.draft.rounds, plain.draft.drafted, plain.draft.accepted) == (0, 0, 0)
+    assert depth is None or (drafted.draft.rounds > 0) == (depth > 0)
+    assert drafted.draft.accepted <= drafted.draft.drafted <= 8 * drafted.draft.rounds
+
+
+def test_without_a_drafter_all_depths_are_plain(demo: Gemma) -> None:
+    bare = replace(demo, drafter=None)
+    for depth in (None, 0, 5):
+        *_, last = Chat(bare).reply("hello", GREEDY, draft_depth=depth)
+        assert isinstance(last, Finished)
+        assert last.draft.rounds == 0
+
+
+def test_what_is_kept_is_told_before_anything_is_read_and_after_each_reply(demo: Gemma, picture: Image) -> None:
+    chat, told = Chat(demo), list[tuple[list[str], int, int]]()
+    chat.keep = lambda history, pending: told.append(
+        ([message.role for message in history], len(pending), len(chat.context.keys))
+    )
+    chat.add(picture)
+    read = len(chat.context.keys)
+    assert told == [([], 1, 0)]
+    chat.add(Text("well, "))
+    events = chat.reply("what do you see?", GREEDY)
+    next(events)
+    assert told[1:] == [([], 3, read)]
+    events.close()
+    assert [roles for roles, *_ in told[2:]] == [["user", "assistant"]]
+    list(chat.reply("hello", GREEDY))
+    assert [(roles, pending) for roles, pending, _ in told[3:]] == [
+        (["user", "assistant"], 1),
+        (["user", "assistant"] * 2, 0),
+    ]
+
+
+def test_what_keeping_raises_leaves_the_conversation_whole(demo: Gemma) -> None:
+    chat = Chat(demo)
+    chat.keep = _full_disk
+    for _ in range(2):
+        with pytest.raises(InputError, match="disk"):
+            list(chat.reply("hello", GREEDY))
+    assert chat.history == ()
+    chat.keep = None
+    assert _text(chat, "hello") == _text(Chat(demo), "hello")
+
+
+def _full_disk(*_: object) -> None:
+    raise InputError("the disk is full")
+
+
+def test_a_loop_is_ended_with_a_reason(demo: Gemma) -> None:
+    """Only one token can be chosen."""
+    word = demo.tokenizer.encode("a")[0]
+    others = tuple(token for token in range(demo.config.text_config.vocab_size) if token != word)
+    sampler = Sampler(temperature=0, suppress_tokens=others)
+    for guard in (True, False):
+        chat = Chat(demo)
+        last = end_of(chat.reply("hello", sampler, max_tokens=270, loop_guard=guard))
+        assert last.reason == ("loop" if guard else "length")
+        assert (last.notice is not None) == guard
+        assert (len(last.tokens) < 270) == guard
+        assert chat.history[-1].text == last.text
+
+
+def test_a_reply_to_a_question_that_has_none_yet(demo: Gemma) -> None:
+    """What was interrupted before a word came is asked again with nothing new."""
+    chat = Chat(demo)
+    with failing(demo.model, 0, 1, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+        list(chat.reply("hello", GREEDY, draft_depth=0))
+    assert [message.role for message in chat.history][:1] == ["user"]
+    chat.history = chat.history[:1]
+    *_, last = chat.reply(None, GREEDY)
+    assert isinstance(last, Finished)
+    assert last.text == _text(Chat(demo), "hello")
+    with pytest.raises(InputError, match="nothing to answer"):
+        chat.reply()

@@ -204,17 +204,6 @@ def test_without_a_mark_everything_is_read_again() -> None:
     assert read_equals_cold(context, (FRONT, OTHER)).cached == 0
 
 
-def test_only_the_last_mark_counts() -> None:
-    context = _context(FRONT)
-    context.mark()
-    context.read(Prompt((FRONT, OTHER)))
-    context.mark()
-    context.read(Prompt((FRONT, OTHER, LATER)))
-    assert read_equals_cold(context, (FRONT, OTHER, _text(1))).cached == 90
-    context.read(Prompt((FRONT, OTHER, LATER)))
-    assert read_equals_cold(context, (FRONT, LATER)).cached == 0
-
-
 def test_a_mark_of_what_was_overwritten_is_not_used() -> None:
     context = _context(FRONT)
     context.mark()

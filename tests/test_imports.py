@@ -40,7 +40,12 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "inputs": ({"errors", "config"}, {"numpy", "PIL", "av", "tokenizers", "sentencepiece", "jinja2"}),
     "stream": ({"errors", "config", "model", "inputs"}, {"mlx", "numpy"}),
     "generation": ({"errors", "fields", "config", "model", "inputs", "stream"}, {"mlx", "numpy"}),
-    "context": ({"errors", "config", "model", "inputs", "stream", "generation"}, {"mlx", "numpy"}),
+    "marks": ({"model"}, set()),
+    "state": ({"errors", "config", "model"}, {"mlx", "numpy"}),
+    "context": (
+        {"errors", "config", "model", "inputs", "stream", "generation", "marks", "state"},
+        {"mlx", "numpy"},
+    ),
     "calibration": ({"errors", "config", "models", "generation", "device"}, {"platformdirs"}),
     "capture": ({"errors"}, {"numpy", "PIL"}),
     "history": ({"errors", "inputs"}, set()),
@@ -61,14 +66,19 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         },
         {"mlx", "numpy"},
     ),
+    "excerpt": ({"errors", "inputs", "generation", "context", "history"}, set()),
+    "pace": ({"calibration", "generation", "loading"}, set()),
+    "wish": ({"errors", "generation"}, set()),
+    "answer": ({"errors", "inputs", "generation"}, set()),
     "chat": (
-        {"errors", "config", "memory", "inputs", "generation", "context", "loading", "history", "calibration"},
+        {"errors", "config", "memory", "inputs", "generation", "context", "loading", "history", "calibration"}
+        | {"answer", "excerpt", "pace", "wish", "model"},
         {"mlx", "numpy"},
     ),
     "tools": ({"errors", "inputs", "generation", "chat"}, set()),
-    "store": ({"errors", "fields", "models", "inputs", "context", "loading", "chat"}, {"numpy", "PIL", "av"}),
+    "store": ({"errors", "checkpoint", "memory", "models", "inputs", "chat"}, {"numpy", "PIL"}),
     "worker": ({"errors"}, set()),
-    "terminal": ({"errors", "inputs", "generation", "worker"}, {"rich", "prompt_toolkit"}),
+    "terminal": ({"errors", "inputs", "generation"}, {"rich", "markdown_it", "prompt_toolkit"}),
     "convert": (
         {
             "errors",
@@ -93,12 +103,24 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"mlx", "numpy"},
     ),
     "options": (
-        {"errors", "progress", "memory", "device", "models", "inputs", "generation", "loading", "chat", "terminal", "store"},
+        {
+            "errors",
+            "progress",
+            "memory",
+            "device",
+            "models",
+            "inputs",
+            "generation",
+            "loading",
+            "chat",
+            "terminal",
+            "store",
+        },
         {"typer"},
     ),
     "commands": (
         {"errors", "config", "inputs", "generation", "progress", "memory", "device", "models", "hub", "loading", "chat"}
-        | {"terminal", "options", "convert", "doctor", "store", "worker", "capture"},
+        | {"terminal", "options", "convert", "doctor", "store", "worker", "capture", "history"},
         {"typer", "mlx", "rich"},
     ),
     "cli": ({"commands"}, {"typer"}),
@@ -106,7 +128,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "__init__": ({"errors", "inputs", "generation", "loading", "chat", "tools"}, set()),
     "benchmarks": (
         {"errors", "config", "names", "checkpoint", "memory", "device", "model", "inputs", "stream", "generation"}
-        | {"context", "loading", "chat", "convert", "doctor", "store"},
+        | {"context", "loading", "models", "history", "chat", "convert", "doctor", "store"},
         {"mlx", "numpy", "mlx_vlm"},
     ),
 }

@@ -6,16 +6,18 @@ turns or policies. An append can always be undone: what it drops, it drops befor
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import mlx.core as mx
 
 from gemma_mlx.config import TextConfig
-from gemma_mlx.errors import CheckpointError, ContextError
+from gemma_mlx.errors import ContextError
 
 STEP = 256  # rows by which a buffer grows; one copy of the kept rows for so many appended ones
 SLACK = 64  # rows that a sliding layer keeps beyond its window: how far `trim` can always go back
+
+
+LayerRows = tuple[mx.array, mx.array]  # keys and values, (1, kv_heads, n, head_dim) each
 
 
 class Rows(NamedTuple):
@@ -53,7 +55,7 @@ class LayerCache:
     def nbytes(self) -> int:
         return 0 if self.rows is None else self.rows.keys.nbytes + self.rows.values.nbytes
 
-    def append(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+    def append(self, keys: mx.array, values: mx.array) -> LayerRows:
         """Add L rows, (1, kv_heads, L, head_dim) each. Returns the rows that these L queries may look at."""
         length = keys.shape[2]
         rows = self.rows
@@ -66,16 +68,16 @@ class LayerCache:
             self.rows = Rows(rows.keys, rows.values, end, rows.offset + length)
         return self.view(length)
 
-    def view(self, length: int = 1) -> tuple[mx.array, mx.array]:
+    def view(self, length: int = 1) -> LayerRows:
         """Keys and values that the last `length` positions may look at, oldest first."""
         assert self.rows is not None, "nothing was appended yet"
         return self._last(None if self.window is None else length + self.window - 1)
 
-    def kept(self) -> tuple[mx.array, mx.array]:
+    def kept(self) -> LayerRows:
         """The rows that survive the next append, as slices of the buffers."""
         return self._last(None if self.window is None else self.window + 1 + self.slack)
 
-    def shared(self) -> tuple[mx.array, mx.array]:
+    def shared(self) -> LayerRows:
         """Keys and values that the drafter may look at: in sliding layers those at distance 1 … window + 1."""
         return self._last(None if self.window is None else self.window + 1)
 
@@ -90,12 +92,31 @@ class LayerCache:
         if self.rows is not None:
             self.rows = self.rows._replace(end=self.rows.end - n, offset=self.rows.offset - n)
 
-    def fill(self, keys: mx.array, values: mx.array, offset: int) -> None:
-        """Take over kept rows, the last of which is position `offset - 1`."""
-        # A slice is another handle: writing in place must not reach the caller's arrays.
-        self.rows = Rows(keys[:], values[:], keys.shape[2], offset)
+    def kept_nbytes(self, offset: int) -> int:
+        """The most that `kept` takes at a position."""
+        if self.rows is None:
+            return 0
+        rows = offset if self.window is None else min(offset, self.window + 1 + self.slack)
+        return rows * self.nbytes // self.rows.keys.shape[2]
 
-    def _last(self, count: int | None) -> tuple[mx.array, mx.array]:
+    def drops(self, length: int) -> bool:
+        """Whether appending so many rows forgets some that `trim` could still go back to."""
+        if self.rows is None or self.window is None:
+            return False
+        return self.rows.end + length > self.rows.keys.shape[2] and self.rows.end > self.window + 1 + self.slack
+
+    def kept_at(self, offset: int) -> LayerRows:
+        """Copies of what `kept` was at an earlier position; the caller has checked `trimmable`."""
+        assert self.rows is not None, "nothing was appended yet"
+        end = self.rows.end - (self.rows.offset - offset)
+        start = 0 if self.window is None else max(0, end - (self.window + 1 + self.slack))
+        return mx.contiguous(self.rows.keys[..., start:end, :]), mx.contiguous(self.rows.values[..., start:end, :])
+
+    def fill(self, keys: mx.array, values: mx.array, offset: int) -> None:
+        """Copy kept rows, the last of which is position `offset - 1`."""
+        self.rows = Rows(_with_spare([keys]), _with_spare([values]), keys.shape[2], offset)
+
+    def _last(self, count: int | None) -> LayerRows:
         assert self.rows is not None
         keys, values, end, _ = self.rows
         start = 0 if count is None else max(0, end - count)
@@ -117,18 +138,13 @@ def _with_spare(parts: list[mx.array]) -> mx.array:
     return mx.concatenate([*parts, spare], axis=2)
 
 
-def _copies(layer: LayerCache) -> tuple[mx.array, mx.array]:
-    keys, values = layer.kept()
-    return mx.contiguous(keys), mx.contiguous(values)
-
-
 @dataclass(frozen=True)
 class Snapshot:
     """A point to come back to: copies of the sliding layers' rows; full layers are only cut back to `offset`."""
 
     offset: int
     branch: int
-    sliding: dict[int, tuple[mx.array, mx.array]]
+    sliding: dict[int, LayerRows]
 
     @property
     def nbytes(self) -> int:
@@ -171,14 +187,17 @@ class Caches:
 
     def trim(self, n: int) -> None:
         """Forget the last `n` positions. Raises `ContextError` beyond `trimmable`."""
-        if not 0 <= n <= self.trimmable:
-            raise ContextError(
-                f"cannot take back {n} of {self.offset} positions: {self.trimmable} are kept, restore a snapshot"
-            )
+        self._check(n)
         if n:
             for layer in self.layers:
                 layer.trim(n)
             self._branch_off()
+
+    def _check(self, n: int) -> None:
+        if not 0 <= n <= self.trimmable:
+            raise ContextError(
+                f"cannot take back {n} of {self.offset} positions: {self.trimmable} are kept, restore a snapshot"
+            )
 
     def realign(self) -> None:
         """Take back what only some layers hold, after a forward pass was interrupted between two of them."""
@@ -186,14 +205,32 @@ class Caches:
         for layer in self.layers:
             layer.trim(layer.offset - offset)
 
-    def snapshot(self) -> Snapshot:
-        """A point to come back to. Copies the sliding layers' rows now, so that appends go on in place."""
-        sliding = [index for index, layer in enumerate(self.layers) if layer.window is not None and layer.offset]
-        copies = {index: _copies(self.layers[index]) for index in sliding}
+    def drops(self, length: int) -> bool:
+        """Whether appending so many positions makes `trimmable` less than it would be with them."""
+        return any(layer.drops(length) for layer in self.layers)
+
+    def snapshot(self, position: int | None = None) -> Snapshot:
+        """A point to come back to: the present one, or an earlier one that `trim` could go back to.
+
+        Copies the sliding layers' rows now, so that appends go on in place. Raises `ContextError` beyond `trimmable`.
+        """
+        offset = self.offset if position is None else position
+        self._check(self.offset - offset)
+        sliding = [index for index, layer in enumerate(self.layers) if layer.window is not None and offset]
+        copies = {index: self.layers[index].kept_at(offset) for index in sliding}
         mx.eval(copies)  # a lazy slice would hold the whole buffer and force every later append to copy it
-        branch = self._branches[-1][0]
-        self._marked = branch
-        return Snapshot(self.offset, branch, copies)
+        branch = max(branch for branch, first in self._branches if first <= offset)
+        self._marked = max(self._marked, branch)
+        return Snapshot(offset, branch, copies)
+
+    def snapshot_nbytes(self, position: int) -> int:
+        """The most that a snapshot at a position takes."""
+        return sum(layer.kept_nbytes(position) for layer in self.layers if layer.window is not None)
+
+    def adopt(self, position: int, sliding: dict[int, LayerRows]) -> Snapshot:
+        """A snapshot of these caches that was taken before they were saved."""
+        self._marked = max(self._marked, self._branches[-1][0])
+        return Snapshot(position, self._branches[-1][0], sliding)
 
     def can_restore(self, snapshot: Snapshot) -> bool:
         """Whether the full layers still hold the snapshot's positions as they were."""
@@ -216,48 +253,29 @@ class Caches:
                 layer.trim(layer.offset - snapshot.offset)
             else:
                 layer.fill(*snapshot.sliding[index], snapshot.offset)
+        mx.eval(self.arrays)
         self._branch_off()
 
-    def shared(self, layer_type: str) -> tuple[mx.array, mx.array]:
+    def shared(self, layer_type: str) -> LayerRows:
         """Keys and values of the last layer of a kind, cut to the valid length: what the drafter reads."""
         return self.layers[self.config.last_layer(layer_type)].shared()
 
-    def save(self, path: Path) -> None:
-        """Write the kept rows to one file; `path` ends in `.safetensors`."""
-        arrays: dict[str, mx.array] = {}
-        for index, layer in enumerate(self.layers):
-            if layer.offset:
-                arrays[f"{index}.keys"], arrays[f"{index}.values"] = _copies(layer)
-        mx.save_safetensors(str(path), arrays, {"offset": str(self.offset), "slack": str(self.slack)})
+    def kept(self) -> dict[int, LayerRows]:
+        """The rows that survive the next append, by layer, as slices of the buffers."""
+        return {index: layer.kept() for index, layer in enumerate(self.layers) if layer.offset}
 
-    @classmethod
-    def load(cls, path: Path, config: TextConfig) -> "Caches":
-        """Read what `save` wrote. Raises `CheckpointError` if it does not fit the configuration."""
-        try:
-            loaded = mx.load(str(path), return_metadata=True)
-            assert isinstance(loaded, tuple)
-            arrays, metadata = loaded
-            caches = cls(config, int(metadata["slack"]))
-            caches._fill(arrays, int(metadata["offset"]))
-        except (RuntimeError, KeyError, ValueError) as fault:
-            raise CheckpointError(f"{path} is no cache of this model ({fault}): read the conversation again") from None
-        return caches
-
-    def _fill(self, arrays: dict[str, mx.array], offset: int) -> None:
-        names = {f"{index}.{part}" for index in range(len(self.layers)) for part in ("keys", "values")}
-        if arrays.keys() != (names if offset else set()):
-            raise ValueError(f"{len(arrays)} arrays at position {offset}, expected {len(names) if offset else 0}")
-        if not all(mx.issubdtype(array.dtype, mx.floating) for array in arrays.values()):
-            raise ValueError("its rows are no floating-point numbers")
-        for index, (layer, attention) in enumerate(zip(self.layers, self.config.layers, strict=True)):
-            if offset:
-                keys, values = arrays[f"{index}.keys"], arrays[f"{index}.values"]
-                rows = keys.size // (attention.num_key_value_heads * attention.head_dim)
-                shape = (1, attention.num_key_value_heads, rows, attention.head_dim)
-                if keys.shape != shape or values.shape != shape or rows not in layer.keepable(offset):
-                    raise ValueError(f"layer {index} holds {keys.shape} and {values.shape} at position {offset}")
-                layer.fill(keys, values, offset)
+    def take(self, rows: dict[int, LayerRows], offset: int) -> None:
+        """Copy the `kept` rows of other caches, which stand at `offset`, into these, which are empty."""
+        for index, kept in rows.items():
+            self.layers[index].fill(*kept, offset)
         mx.eval(self.arrays)
+
+    def copy(self) -> "Caches":
+        """Caches of their own with the same rows; snapshots of these are of those as well."""
+        other = Caches(self.config, self.slack)
+        other.take(self.kept(), self.offset)
+        other._branches, other._next_branch, other._marked = [*self._branches], self._next_branch, self._marked
+        return other
 
     def _branch_off(self) -> None:
         """Positions from here on belong to a new branch: snapshots taken later than here are lost."""

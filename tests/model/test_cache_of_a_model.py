@@ -98,8 +98,7 @@ def test_random_walks(cold: Cold, tmp_path: Path, seed: int) -> None:
                     caches.restore(snapshot)
             case 5:
                 path = tmp_path / f"{number}.safetensors"
-                caches.save(path)
-                caches, snapshots = Caches.load(path, CONFIG), []
+                caches, snapshots = states.resumed(caches, path), []
         check(caches, cold)
     if caches.offset < TOTAL:
         same_logits(read(MODEL, SEGMENTS, caches, TOTAL, 10), cold, TOTAL - 1)
@@ -142,8 +141,7 @@ def test_separate_keys_and_values(tmp_path: Path) -> None:
     snapshot = caches.snapshot()
     read(model, segments, caches, 50, 3)
     caches.restore(snapshot)
-    caches.save(tmp_path / "talk.safetensors")
-    caches = Caches.load(tmp_path / "talk.safetensors", model.config.text_config)
+    caches = states.resumed(caches, tmp_path / "talk.safetensors")
     caches.trim(SLACK)
     np.testing.assert_allclose(np.array(read(model, segments, caches, 50, 4)), np.array(expected), atol=1e-4)
     states.same_caches(caches, whole)
