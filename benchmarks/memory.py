@@ -25,7 +25,7 @@ from mlx.utils import tree_flatten, tree_map
 
 from gemma_mlx.benchmarks.record import append, command, line
 from gemma_mlx.config import FULL, SLIDING, DrafterConfig, ModelConfig
-from gemma_mlx.context import Context
+from gemma_mlx.context.context import Context
 from gemma_mlx.doctor.measure import pieces_until
 from gemma_mlx.generation.depth import Fixed
 from gemma_mlx.generation.loop import DecodeOptions

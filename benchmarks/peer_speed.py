@@ -24,7 +24,7 @@ import mlx.core as mx
 import numpy as np
 
 from gemma_mlx.benchmarks.fabricate import Shape, write_checkpoint
-from gemma_mlx.context import Context
+from gemma_mlx.context.context import Context
 from gemma_mlx.generation.loop import DecodeOptions
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.prompt import Prompt, Segment

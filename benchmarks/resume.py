@@ -19,9 +19,9 @@ from gemma_mlx.benchmarks.peer_speed import environment
 from gemma_mlx.benchmarks.record import append, busy, command, line, spread
 from gemma_mlx.benchmarks.second_turn import SECOND, question
 from gemma_mlx.chat import Chat
+from gemma_mlx.conversation.history import History
 from gemma_mlx.generation.events import Finished, TextDelta
 from gemma_mlx.generation.sampling import Sampler
-from gemma_mlx.history import History
 from gemma_mlx.loading import Gemma, LoadOptions, load
 
 _WRITTEN = 16  # tokens of an answer

@@ -19,7 +19,7 @@ from gemma_mlx.benchmarks.full_size import write_assistant, write_target
 from gemma_mlx.benchmarks.layout import FRAME, PATCH, Size
 from gemma_mlx.checkpoint import Tensor, read_tensors
 from gemma_mlx.config import ModelConfig
-from gemma_mlx.context import Context
+from gemma_mlx.context.context import Context
 from gemma_mlx.device import memory_limits, this_machine
 from gemma_mlx.generation.loop import DecodeOptions
 from gemma_mlx.generation.sampling import Sampler

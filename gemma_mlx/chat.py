@@ -15,24 +15,24 @@ from typing import Any, Literal
 
 import mlx.core as mx
 
-from gemma_mlx import history as turns
-from gemma_mlx.answer import Answer, Ending
-from gemma_mlx.context import Context, never
+from gemma_mlx.context.context import Context, never
+from gemma_mlx.conversation import history as turns
+from gemma_mlx.conversation.answer import Answer, Ending
+from gemma_mlx.conversation.excerpt import Excerpt, end_of_media, usage_of
+from gemma_mlx.conversation.history import History
+from gemma_mlx.conversation.options import ReplyOptions
+from gemma_mlx.conversation.pace import Pace
 from gemma_mlx.errors import InputError, MemoryPlanError
-from gemma_mlx.excerpt import Excerpt, end_of_media, usage_of
 from gemma_mlx.generation.channels import ChannelStream, open_channel
 from gemma_mlx.generation.events import Event, Notice
 from gemma_mlx.generation.loop import DecodeOptions
 from gemma_mlx.generation.sampling import Sampler
-from gemma_mlx.history import History
 from gemma_mlx.inputs.message import Message, Part, Text, ToolCall
 from gemma_mlx.inputs.prompt import Prompt
 from gemma_mlx.loading import Gemma, checked_context
 from gemma_mlx.memory.caches import snapshot_bytes
 from gemma_mlx.memory.guard import Guard
 from gemma_mlx.model.cache import SLACK
-from gemma_mlx.pace import Pace
-from gemma_mlx.wish import Wish
 
 SETTLE_TOKENS = 64  # of a piece of settling: as long as the next input waits at most
 WhenFull = Literal["stop", "drop"]
@@ -120,9 +120,9 @@ class Chat:
         if not parts and not (self.history and self.history[-1].role in ("user", "tool")):
             raise InputError("there is nothing to answer: give a prompt or an attachment")
         self._retries = 0 if parts else self._retries
-        wish = Wish(sampler, max_tokens, tuple(stop), draft_depth, loop_guard)
-        options = wish.options(self.gemma.sampler, turns.steps(self.history) + 2**32 * self._retries)
-        self._replying = self._reply(parts, wish, options)
+        options = ReplyOptions(sampler, max_tokens, tuple(stop), draft_depth, loop_guard)
+        decoding = options.decoding(self.gemma.sampler, turns.steps(self.history) + 2**32 * self._retries)
+        self._replying = self._reply(parts, options, decoding)
         return self._replying
 
     def respond(self, call: ToolCall, result: str | Mapping[str, Any] | Sequence[Part]) -> None:
@@ -196,7 +196,9 @@ class Chat:
         self._end_reply()
         self._refuse_pending()
         asked = turns.asked(self.history)
-        Wish(sampler, max_tokens, tuple(stop), draft_depth, loop_guard).options(self.gemma.sampler, 0)  # or refused
+        ReplyOptions(sampler, max_tokens, tuple(stop), draft_depth, loop_guard).decoding(
+            self.gemma.sampler, 0
+        )  # or refused
         self._change(asked)
         self._retries += 1
         return self.reply(
@@ -208,25 +210,26 @@ class Chat:
         self._end_reply()
         other = copy(self)
         other.context, other.keep, other._notices = self.context.fork(), None, []
+        other._pace = Pace(self.gemma)
         return other
 
-    def _reply(self, parts: tuple[Part, ...], wish: Wish, options: DecodeOptions) -> Generator[Event]:
+    def _reply(self, parts: tuple[Part, ...], options: ReplyOptions, decoding: DecodeOptions) -> Generator[Event]:
         started = time.perf_counter()
         asked = (*self.history, Message("user", parts)) if parts else self.history
-        prompt = self._fitting(asked, min(wish.max_tokens, self.context.limit // 4), reply=True)
+        prompt = self._fitting(asked, min(options.max_tokens, self.context.limit // 4), reply=True)
         self._tell(parts)
         while self._notices:
             yield Notice(self._notices.pop(0))
         marks = [*([self._turn_start(prompt)] if parts else ()), self._reply_start(asked, prompt)]
         read = self.context.read(prompt, marks=marks)
-        drafting = self._pace.drafting(wish.draft_depth)
+        drafting = self._pace.drafting(options.draft_depth)
         assert read.hidden is not None, "an uninterrupted read ends in a hidden state"
         self.history, self.pending = asked, ()
-        stream = ChannelStream(self.gemma.tokenizer, wish.stop, open_channel(prompt.ids, self.gemma.tokenizer))
-        answer = Answer(stream, Ending(self.gemma.stop_ids, wish.loop_guard), started, turns.next_call(self.history))
+        stream = ChannelStream(self.gemma.tokenizer, options.stop, open_channel(prompt.ids, self.gemma.tokenizer))
+        answer = Answer(stream, Ending(self.gemma.stop_ids, options.loop_guard), started, turns.next_call(self.history))
         room = max(1, self.context.limit - prompt.n_tokens)
-        options = replace(options, max_tokens=min(wish.max_tokens, room))
-        tokens = self.context.decode(read.hidden, options, drafting)
+        decoding = replace(decoding, max_tokens=min(options.max_tokens, room))
+        tokens = self.context.decode(read.hidden, decoding, drafting)
         try:
             yield from answer.events(tokens)
         finally:

@@ -17,6 +17,7 @@ from gemma_mlx.errors import ConfigError
 DEMO = "demo"
 HOME_VARIABLE = "GEMMA_MLX_HOME"
 DEFAULT, ASSISTANT = "4bit", "assistant"  # what `pull` fetches without a name: the 12B and its drafter
+PACKED_ASSISTANT = "assistant-4bit"  # which `pull` makes of the fetched one
 RECORD = "pulled.json"  # in a pulled directory: the repository and commit that it is of
 NAMES = (DEFAULT, ASSISTANT, "reference", "qat")  # that `pull` knows
 _NAME = re.compile(r"\w[\w.@-]*")  # of a pulled model: one visible directory
@@ -111,17 +112,21 @@ def default_model() -> Path | None:
 
 
 def drafter_for(directory: Path) -> Path | None:
-    """The assistant of a model directory: the demo's own, or the pulled one if it was made for such a model.
+    """The assistant of a model directory: the demo's own, or the pulled one if it was made for such a model, packed if
+    that is there.
 
     Raises `ConfigError` for a damaged `config.json`, or if files of the assistant are gone.
     """
     if directory == _asset("demo"):
         return _asset("demo-assistant")
-    assistant = pulled_model(ASSISTANT)
-    if assistant is None:
-        return None
-    fault = drafter_mismatch(DrafterConfig.load(_whole(assistant)), ModelConfig.load(directory).text_config)
-    return assistant if fault is None else None
+    packed, fetched = pulled_model(PACKED_ASSISTANT), pulled_model(ASSISTANT)
+    there = [packed] if packed is not None and (packed / "config.json").is_file() else []
+    there += [] if fetched is None else [fetched]
+    for assistant in there:
+        config = DrafterConfig.load(_whole(assistant))
+        if drafter_mismatch(config, ModelConfig.load(directory).text_config) is None:
+            return assistant
+    return None
 
 
 def find_drafter(draft: str | Path | None, directory: Path) -> Path | None:

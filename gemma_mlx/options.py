@@ -8,7 +8,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,12 +17,12 @@ import typer
 from gemma_mlx.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from gemma_mlx.chat import Chat
+    from gemma_mlx.chat import Chat, WhenFull
     from gemma_mlx.generation.events import Event
     from gemma_mlx.generation.sampling import Sampler
     from gemma_mlx.inputs.message import Part
     from gemma_mlx.loading import Gemma, Prepared
-    from gemma_mlx.terminal import Console
+    from gemma_mlx.terminal.plain import Console
 
 MODEL_VARIABLE = "GEMMA_MLX_MODEL"
 STDIN = "standard input"
@@ -40,6 +40,15 @@ def _positions(value: str | None) -> str | None:
     """A whole number above zero, or auto."""
     if value is not None and value != "auto" and not re.fullmatch(r"0*[1-9][0-9]{0,8}", value):
         raise typer.BadParameter("expected auto or a whole number above 0")
+    return value
+
+
+def _depth(value: str) -> str:
+    """A number of drafts, or auto."""
+    from gemma_mlx.generation.depth import MOST
+
+    if value not in ("auto", *map(str, range(MOST + 1))):
+        raise typer.BadParameter(f"expected auto or a whole number from 0 to {MOST}")
     return value
 
 
@@ -87,6 +96,13 @@ ImageTokensOption = Annotated[
         help="Most tokens that a picture may take; auto: 280, less if memory is short.",
     ),
 ]
+DraftOption = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|off|NAME|DIR",
+        help="The drafter; auto: the one that belongs to the model, if there is memory for it.",
+    ),
+]
 MemoryOption = Annotated[
     str | None,
     typer.Option(
@@ -104,6 +120,11 @@ class Settings:
 
     model: ModelOption = None
     dtype: DtypeOption = "auto"
+    draft: DraftOption = "auto"
+    draft_depth: Annotated[
+        str,
+        typer.Option(metavar="auto|0..8", callback=_depth, help="Tokens drafted a round; auto: as many as pay off."),
+    ] = "auto"
     context: ContextOption = "auto"
     memory: MemoryOption = None
     wire: Annotated[bool, typer.Option("--wire", help="Pin the weights in memory while the program runs.")] = False
@@ -154,14 +175,18 @@ class Settings:
             dtype=self.dtype,
             context=None if self.context == "auto" else int(self.context),
             image_tokens=None if self.image_tokens == "auto" else int(self.image_tokens),
+            draft=self.draft,
             memory=None if self.memory is None else parse_size(self.memory),
         )
         source = default_model() or DEMO if self.model is None else self.model
         return prepare(source, options)
 
     @contextmanager
-    def loaded(self, prepared: "Prepared", console: "Console") -> Iterator["Gemma"]:
-        """The model, within its memory limits; a note on stderr if it is the demo or if memory is short."""
+    def loaded(
+        self, prepared: "Prepared", console: "Console", check: Callable[[], None] = lambda: None
+    ) -> Iterator["Gemma"]:
+        """The model, within its memory limits; a note on stderr if it is the demo or if memory is short. `check` is
+        called while it is loaded, and may raise."""
         from gemma_mlx.device import memory_limits
         from gemma_mlx.loading import load
         from gemma_mlx.models import DEMO, find_model
@@ -171,20 +196,34 @@ class Settings:
             console.say(demo_notice())
         for line in (*prepared.plan.given_up, *prepared.plan.warnings):
             console.say(line)
-        with memory_limits(prepared.plan, prepared.sizes.weights, wire=self.wire):
+        with memory_limits(prepared.plan, prepared.weights_bytes, wire=self.wire):
             with byte_bar("loading", console.err) as progress:
-                gemma = load(prepared, progress=progress)
+
+                def checked(done: int, total: int) -> None:
+                    check()
+                    progress(done, total)
+
+                gemma = load(prepared, progress=checked)
             yield gemma
 
-    def chat(self, gemma: "Gemma") -> "Chat":
+    def chat(self, gemma: "Gemma", when_full: "WhenFull" = "stop") -> "Chat":
         from gemma_mlx.chat import Chat
 
-        return Chat(gemma, self.system, enable_thinking=self.think)
+        return Chat(gemma, self.system, enable_thinking=self.think, when_full=when_full)
 
     def reply(self, chat: "Chat", text: str | None = None) -> Generator["Event", None, None]:
         """The chat's answer to its open turn, closed with `text`."""
-        sampler = self.sampler(chat.gemma.sampler)
-        return chat.reply(text, sampler, max_tokens=self.max_tokens, stop=self.stop or ())
+        sampler, stop, depth = self.sampler(chat.gemma.sampler), self.stop or (), self._drafts
+        return chat.reply(text, sampler, max_tokens=self.max_tokens, stop=stop, draft_depth=depth)
+
+    def retry(self, chat: "Chat") -> Generator["Event", None, None]:
+        """Another answer of the chat to the last question."""
+        sampler, stop, depth = self.sampler(chat.gemma.sampler), self.stop or (), self._drafts
+        return chat.regenerate(sampler, max_tokens=self.max_tokens, stop=stop, draft_depth=depth)
+
+    @property
+    def _drafts(self) -> int | None:
+        return None if self.draft_depth == "auto" else int(self.draft_depth)
 
     def attachment(self, file: str, prepared: "Prepared") -> "Part":
         """A picture, recording or video from a file, or from standard input for "-", as large as the plan allows."""

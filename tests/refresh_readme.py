@@ -10,7 +10,7 @@ import shlex
 import mlx.core as mx
 
 from gemma_mlx.options import MODEL_VARIABLE
-from gemma_mlx.terminal import GREETING
+from gemma_mlx.terminal.repl import GREETING
 from tests.command import gemma_mlx
 from tests.test_readme import README, ROOT, Transcript, transcripts
 

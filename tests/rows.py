@@ -81,8 +81,9 @@ class Conversation:
         self.caches.trim(n)
         self.ids = self.ids[: len(self.ids) - n]
 
-    def snapshot(self) -> None:
-        self.snapshots.append((self.caches.snapshot(), self.ids))
+    def snapshot(self, back: int = 0) -> None:
+        ids = self.ids[: len(self.ids) - back]
+        self.snapshots.append((self.caches.snapshot(len(ids)), ids))
 
     def restore(self, index: int) -> None:
         """Restores exactly if nothing below the snapshot was taken back since; otherwise it is an error."""
@@ -104,7 +105,7 @@ class Conversation:
             case 3 | 4:
                 self.trim(self.rng.randint(0, self.caches.trimmable))
             case 5:
-                self.snapshot()
+                self.snapshot(self.rng.choice([0, self.rng.randint(0, self.caches.trimmable)]))
             case 6 if self.snapshots:
                 self.restore(self.rng.randrange(len(self.snapshots)))
             case 7:

@@ -8,12 +8,12 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from gemma_mlx import state
-from gemma_mlx.context import Context, Read, keys_of
+from gemma_mlx.context import state
+from gemma_mlx.context.context import Context, Read, keys_of
+from gemma_mlx.context.state import Expected, State
 from gemma_mlx.inputs.prompt import Prompt, Segment
 from gemma_mlx.model.cache import Caches
 from gemma_mlx.model.gemma import GemmaModel
-from gemma_mlx.state import Expected, State
 from gemma_mlx.stream import EmbeddingStream
 
 TOLERANCE = 1e-5

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gemma_mlx.chat import SETTLE_TOKENS, Chat
-from gemma_mlx.context import Context, Read, keys_of
+from gemma_mlx.context.context import Context, Read, keys_of
 from gemma_mlx.errors import ContextError, InputError
 from gemma_mlx.generation.events import Event
 from gemma_mlx.generation.sampling import Sampler

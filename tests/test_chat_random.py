@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from gemma_mlx.chat import Chat
-from gemma_mlx.context import common_prefix, keys_of
+from gemma_mlx.context.context import common_prefix, keys_of
+from gemma_mlx.context.state import Key
 from gemma_mlx.generation.events import Event, Finished
 from gemma_mlx.inputs.message import Part
 from gemma_mlx.loading import Gemma
 from gemma_mlx.model import cache
-from gemma_mlx.state import Key
 from tests import chats
 from tests.chats import GREEDY, audio, cold_copy, end_of, image, rendered, saying, settled, video
 from tests.states import same_caches

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gemma_mlx.chat import Chat
-from gemma_mlx.context import common_prefix, keys_of
+from gemma_mlx.context.context import common_prefix, keys_of
 from gemma_mlx.errors import InputError
 from gemma_mlx.generation.events import Finished
 from gemma_mlx.inputs.message import Message, Part, Text, ToolCall

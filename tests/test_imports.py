@@ -40,15 +40,9 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "inputs": ({"errors", "config"}, {"numpy", "PIL", "av", "tokenizers", "sentencepiece", "jinja2"}),
     "stream": ({"errors", "config", "model", "inputs"}, {"mlx", "numpy"}),
     "generation": ({"errors", "fields", "config", "model", "inputs", "stream"}, {"mlx", "numpy"}),
-    "marks": ({"model"}, set()),
-    "state": ({"errors", "config", "model"}, {"mlx", "numpy"}),
-    "context": (
-        {"errors", "config", "model", "inputs", "stream", "generation", "marks", "state"},
-        {"mlx", "numpy"},
-    ),
+    "context": ({"errors", "config", "model", "inputs", "stream", "generation"}, {"mlx", "numpy"}),
     "calibration": ({"errors", "config", "models", "generation", "device"}, {"platformdirs"}),
     "capture": ({"errors"}, {"numpy", "PIL"}),
-    "history": ({"errors", "inputs"}, set()),
     "loading": (
         {
             "errors",
@@ -66,13 +60,9 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         },
         {"mlx", "numpy"},
     ),
-    "excerpt": ({"errors", "inputs", "generation", "context", "history"}, set()),
-    "pace": ({"calibration", "generation", "loading"}, set()),
-    "wish": ({"errors", "generation"}, set()),
-    "answer": ({"errors", "inputs", "generation"}, set()),
+    "conversation": ({"errors", "inputs", "generation", "context", "loading", "calibration"}, set()),
     "chat": (
-        {"errors", "config", "memory", "inputs", "generation", "context", "loading", "history", "calibration"}
-        | {"answer", "excerpt", "pace", "wish", "model"},
+        {"errors", "config", "memory", "model", "inputs", "generation", "context", "loading", "conversation"},
         {"mlx", "numpy"},
     ),
     "tools": ({"errors", "inputs", "generation", "chat"}, set()),
@@ -120,7 +110,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "commands": (
         {"errors", "config", "inputs", "generation", "progress", "memory", "device", "models", "hub", "loading", "chat"}
-        | {"terminal", "options", "convert", "doctor", "store", "worker", "capture", "history"},
+        | {"terminal", "options", "convert", "doctor", "store", "worker", "capture", "conversation"},
         {"typer", "mlx", "rich"},
     ),
     "cli": ({"commands"}, {"typer"}),
@@ -128,7 +118,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "__init__": ({"errors", "inputs", "generation", "loading", "chat", "tools"}, set()),
     "benchmarks": (
         {"errors", "config", "names", "checkpoint", "memory", "device", "model", "inputs", "stream", "generation"}
-        | {"context", "loading", "models", "history", "chat", "convert", "doctor", "store"},
+        | {"context", "loading", "models", "conversation", "chat", "convert", "doctor", "store"},
         {"mlx", "numpy", "mlx_vlm"},
     ),
 }

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 
-from gemma_mlx.context import Context
+from gemma_mlx.context.context import Context
 from gemma_mlx.inputs.prompt import Prompt, Segment
 from gemma_mlx.model.gemma import GemmaModel
 from gemma_mlx.stream import PIECE_TOKENS

@@ -9,7 +9,18 @@ from huggingface_hub import constants
 
 from gemma_mlx.errors import ConfigError
 from gemma_mlx.hub.catalogue import CATALOGUE
-from gemma_mlx.models import NAMES, RECORD, default_model, drafter_for, find_model, models_directory, split_hub_id
+from gemma_mlx.models import (
+    NAMES,
+    RECORD,
+    default_model,
+    drafter_for,
+    find_drafter,
+    find_model,
+    home_directory,
+    models_directory,
+    name_of,
+    split_hub_id,
+)
 
 DEMO = find_model("demo")
 ONE, OTHER = "1" * 40, "2" * 40
@@ -159,8 +170,41 @@ def test_the_drafter_of_a_model(home: Path, tmp_path: Path) -> None:
     shutil.copytree(DEMO.parent / "demo-assistant", home / "assistant")
     assert drafter_for(model) == home / "assistant"
     raw = json.loads((home / "assistant" / "config.json").read_text())
-    (home / "assistant" / "config.json").write_text(json.dumps(raw | {"backbone_hidden_size": 3840}))
-    assert drafter_for(model) is None
+    for change in ({"backbone_hidden_size": 3840}, {"text_config": raw["text_config"] | {"vocab_size": 64}}):
+        (home / "assistant" / "config.json").write_text(json.dumps(raw | change))
+        assert drafter_for(model) is None
+    assert find_drafter("auto", DEMO) == drafter_for(DEMO)
+    assert find_drafter("assistant", DEMO) == home / "assistant"
+    assert find_drafter("off", DEMO) is find_drafter(None, DEMO) is None
     (model / "config.json").write_text("{")
     with pytest.raises(ConfigError):
         drafter_for(model)
+
+
+@pytest.mark.parametrize("name", ["demo", "4bit", "owner--repo@" + ONE, "a.name"])
+def test_the_name_of_a_directory_finds_it_again(home: Path, name: str) -> None:
+    if name != "demo":
+        (home / name).mkdir(parents=True)
+    assert name_of(find_model(name)) == name
+
+
+def test_the_name_of_a_snapshot_and_of_other_directories(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = cached(tmp_path, "owner/my-model", ONE)
+    assert name_of(snapshot) == f"owner/my-model@{ONE}"
+    assert find_model(name_of(snapshot)) == snapshot
+    copy = tmp_path / "elsewhere" / "models--owner--my-model" / "snapshots" / ONE
+    copy.mkdir(parents=True)
+    assert name_of(copy) == str(copy)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert name_of(Path("x")) == str(tmp_path / "elsewhere" / "x")
+    (home / "no name").mkdir(parents=True)
+    assert find_model(name_of(home / "no name")) == home / "no name"
+
+
+def test_where_all_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GEMMA_MLX_HOME", str(tmp_path))
+    assert home_directory() == tmp_path
+    monkeypatch.delenv("GEMMA_MLX_HOME")
+    assert home_directory().name == "gemma-mlx"

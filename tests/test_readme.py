@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from gemma_mlx.terminal import GREETING, HELP
+from gemma_mlx.terminal.commands import HELP
+from gemma_mlx.terminal.repl import GREETING
 from tests.command import gemma_mlx
 
 ROOT = Path(__file__).parents[1]

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gemma_mlx.context import Context
+from gemma_mlx.context.context import Context
 from gemma_mlx.doctor.finding import Finding
 from gemma_mlx.errors import ConfigError
 from gemma_mlx.fields import read_json

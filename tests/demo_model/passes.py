@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from gemma_mlx.benchmarks.record import append, command, line
-from gemma_mlx.context import Context
+from gemma_mlx.context.context import Context
 from gemma_mlx.generation.adaptive import Adaptive
 from gemma_mlx.generation.depth import Depths, Fixed, Round
 from gemma_mlx.generation.loop import DecodeOptions

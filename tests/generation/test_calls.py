@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from gemma_mlx.generation.calls import MOST_LEVELS, CallText
+from gemma_mlx.generation.calls import CallText
 from gemma_mlx.generation.channels import ChannelStream
 from gemma_mlx.generation.events import BadCall
+from gemma_mlx.inputs.json_values import MOST_BITS, MOST_LEVELS, check_mapping
 from gemma_mlx.inputs.message import ToolCall
 from gemma_mlx.inputs.template import ChatTemplate
 from gemma_mlx.inputs.tokenizer import Tokenizer, load_tokenizer
@@ -115,6 +116,7 @@ def test_names(name: str) -> None:
         ],
         ("call:f{a:-1e999}", "the number '-1e999' is out of range"),
         (f"call:f{{a:{'9' * 5000}}}", f"the number '{'9' * 24}…' is out of range"),
+        (f"call:f{{a:{2**MOST_BITS}}}", f"the number '{str(2**MOST_BITS)[:24]}…' is out of range"),
     ],
 )
 def test_faults(call: str, fault: str) -> None:
@@ -139,6 +141,12 @@ def test_the_first_of_several_faults_is_told() -> None:
     text.spoil("one")
     text.spoil("two")
     assert text.end() == BadCall("call:f{}", "one")
+
+
+def test_the_longest_number() -> None:
+    call = read(f"call:f{{a:-{2**MOST_BITS - 1}}}")
+    assert isinstance(call, ToolCall)
+    check_mapping(call.arguments, "f")
 
 
 def _nested(levels: int) -> str:

@@ -6,7 +6,7 @@ from itertools import islice
 import mlx.core as mx
 import pytest
 
-from gemma_mlx.context import Context
+from gemma_mlx.context.context import Context
 from gemma_mlx.generation import speculative
 from gemma_mlx.generation.depth import MOST, Fixed
 from gemma_mlx.generation.loop import DecodeOptions

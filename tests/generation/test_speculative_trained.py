@@ -6,7 +6,7 @@ import mlx.nn as nn
 import pytest
 
 import gemma_mlx
-from gemma_mlx.context import Context
+from gemma_mlx.context.context import Context
 from gemma_mlx.generation.depth import Fixed
 from gemma_mlx.generation.loop import DecodeOptions
 from gemma_mlx.generation.sampling import Sampler

@@ -11,7 +11,7 @@ import pytest
 from gemma_mlx.benchmarks.memory import raw_config, scenario
 from gemma_mlx.chat import Chat
 from gemma_mlx.config import ModelConfig
-from gemma_mlx.context import Admit
+from gemma_mlx.context.context import Admit
 from gemma_mlx.errors import MemoryPlanError
 from gemma_mlx.generation.depth import MOST
 from gemma_mlx.generation.events import Finished, TextDelta
@@ -217,7 +217,7 @@ def test_an_answer_is_whole_even_if_what_follows_it_does_not_fit(gemma: Gemma) -
 def test_an_answer_is_kept_as_far_as_memory_went(gemma: Gemma, ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """`ahead`: positions that are written before the next question, without and with a drafter."""
     gemma = gemma if ahead > 1 else replace(gemma, drafter=None)
-    monkeypatch.setattr("gemma_mlx.context.STEP", 4)
+    monkeypatch.setattr("gemma_mlx.context.context.STEP", 4)
     whole = list(Chat(gemma).reply("hello", GREEDY))[-1]
     assert isinstance(whole, Finished)
     chat = Chat(gemma)

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gemma_mlx import history as turns
-from gemma_mlx.context import common_prefix, keys_of
+from gemma_mlx.context.context import common_prefix, keys_of
+from gemma_mlx.conversation import history as turns
+from gemma_mlx.conversation.history import History
 from gemma_mlx.errors import ContextError
 from gemma_mlx.generation.events import Usage
-from gemma_mlx.history import History
 from gemma_mlx.inputs.message import Message
 from gemma_mlx.inputs.prompt import Prompt, PromptBuilder
 

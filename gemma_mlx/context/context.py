@@ -14,17 +14,17 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from gemma_mlx import state
+from gemma_mlx.context import state
+from gemma_mlx.context.marks import Marks
+from gemma_mlx.context.state import Expected, Key, State
 from gemma_mlx.errors import ContextError
 from gemma_mlx.generation.depth import MOST
 from gemma_mlx.generation.events import Token
 from gemma_mlx.generation.loop import DecodeOptions, decode
 from gemma_mlx.generation.speculative import Drafting, decode_speculative
 from gemma_mlx.inputs.prompt import Prompt, Segment
-from gemma_mlx.marks import Marks
 from gemma_mlx.model.cache import STEP, Caches
 from gemma_mlx.model.gemma import GemmaModel
-from gemma_mlx.state import Expected, Key, State
 from gemma_mlx.stream import PIECE_TOKENS, EmbeddingStream
 
 Admit = Callable[[int, int, int], None]  # positions in all, of the next pass, bytes held; raises `MemoryPlanError`

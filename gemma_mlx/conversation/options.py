@@ -12,7 +12,7 @@ from gemma_mlx.generation.sampling import Sampler
 
 
 @dataclass(frozen=True)
-class Wish:
+class ReplyOptions:
     """Settings of a reply. `sampler` None: the checkpoint's own; `draft_depth` None: whatever pays."""
 
     sampler: Sampler | None
@@ -25,7 +25,7 @@ class Wish:
         if self.draft_depth is not None and not 0 <= self.draft_depth <= MOST:
             raise InputError(f"draft-depth is {self.draft_depth}, expected 0 (off) to {MOST}")
 
-    def options(self, default: Sampler, number: int) -> DecodeOptions:
+    def decoding(self, default: Sampler, number: int) -> DecodeOptions:
         """How to decode, also without what the checkpoint suppresses. A seed moves on by the `number` of the reply:
         otherwise each would draw with the same numbers. Raises `InputError` for a `max_tokens` below 1."""
         chosen = self.sampler

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gemma_mlx import history as turns
+from gemma_mlx.conversation import history as turns
+from gemma_mlx.conversation.history import History
 from gemma_mlx.errors import InputError
-from gemma_mlx.history import History
 from gemma_mlx.inputs.message import Message, Part, Role, Text, ToolCall
 from tests.chats import audio, image
 

@@ -7,7 +7,7 @@ from itertools import islice
 import mlx.core as mx
 import pytest
 
-from gemma_mlx.context import Context, Key, Read, keys_of
+from gemma_mlx.context.context import Context, Key, Read, keys_of
 from gemma_mlx.errors import ContextError
 from gemma_mlx.generation.loop import DecodeOptions
 from gemma_mlx.generation.sampling import Sampler

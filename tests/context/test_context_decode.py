@@ -5,7 +5,7 @@ from itertools import islice
 import mlx.core as mx
 import pytest
 
-from gemma_mlx.context import Context
+from gemma_mlx.context.context import Context
 from gemma_mlx.generation.depth import MOST, Fixed
 from gemma_mlx.generation.loop import DecodeOptions
 from gemma_mlx.generation.sampling import Sampler
@@ -70,7 +70,7 @@ def test_an_exception_while_a_block_is_verified_keeps_what_was_taken(layer: int)
 
 @pytest.mark.parametrize("depth", [0, MOST])
 def test_the_caches_never_pass_what_was_admitted(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gemma_mlx.context.STEP", 8)
+    monkeypatch.setattr("gemma_mlx.context.context.STEP", 8)
     length = Prompt(MIXED).n_tokens
     context = Context(MODEL, length + 40)
     hidden, admitted = _read(context), [0]

@@ -4,11 +4,11 @@ import random
 
 import pytest
 
-from gemma_mlx.context import Context, common_prefix
+from gemma_mlx.context.context import Context, common_prefix
+from gemma_mlx.context.marks import Marks
 from gemma_mlx.generation.loop import DecodeOptions
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.prompt import Prompt, Segment
-from gemma_mlx.marks import Marks
 from gemma_mlx.memory.caches import snapshot_bytes
 from gemma_mlx.model import cache
 from gemma_mlx.model.cache import SLACK, STEP, Caches

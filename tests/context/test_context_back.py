@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gemma_mlx.context import Context
+from gemma_mlx.context.context import Context
 from gemma_mlx.inputs.prompt import Prompt, Segment
 from gemma_mlx.model import cache
 from gemma_mlx.model.cache import SLACK, LayerCache
@@ -69,7 +69,7 @@ def test_a_failed_evaluation_claims_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     context = Context(MODEL, 1000)
     context.read(Prompt((BEFORE,)))
     with monkeypatch.context() as patch:
-        patch.setattr("gemma_mlx.context.mx.eval", _no_memory)
+        patch.setattr("gemma_mlx.context.context.mx.eval", _no_memory)
         with pytest.raises(RuntimeError, match="memory"):
             context.read(Prompt(_then(9, 50)))
     assert len(context.keys) <= len(BEFORE.ids)
