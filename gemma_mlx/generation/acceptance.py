@@ -19,8 +19,12 @@ class Accepted(NamedTuple):
 
 def accept_greedy(drafts: mx.array, logits: mx.array) -> Accepted:
     """Drafts (n, k) as long as they are what the target finds likeliest; logits (n, k + 1, vocab)."""
-    likeliest = mx.argmax(logits, axis=-1)
-    return Accepted(_leading(drafts == likeliest[:, :-1]), likeliest)
+    return accept_equal(drafts, mx.argmax(logits, axis=-1))
+
+
+def accept_equal(drafts: mx.array, tokens: mx.array) -> Accepted:
+    """Drafts (n, k) as long as they are the tokens (n, k + 1) that the target chose by itself."""
+    return Accepted(_leading(drafts == tokens[:, :-1]), tokens)
 
 
 def accept_drawn(drafts: mx.array, q: mx.array, p: mx.array, uniforms: mx.array, key: mx.array) -> Accepted:

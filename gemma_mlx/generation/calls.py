@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from gemma_mlx.generation.events import BadCall
+from gemma_mlx.inputs.json_values import MOST_BITS, MOST_LEVELS
 from gemma_mlx.inputs.message import ToolCall
 
-MOST_LEVELS = 64  # of arrays and objects inside one another, the arguments themselves included
 _WHITE = " \t\r\n"
 _PIECE = re.compile(r"[{}\[\]:,]|[^{}\[\]:,]+")
 _NAME = re.compile(r"[\w.-]+")
@@ -179,6 +179,6 @@ def _number(piece: _Piece, *, is_float: bool) -> int | float:
         value = float(piece.text) if is_float else int(piece.text)
     except ValueError:  # Python reads integers of a few thousand digits at most
         value = math.inf
-    if isinstance(value, float) and math.isinf(value):
+    if math.isinf(value) if isinstance(value, float) else value.bit_length() > MOST_BITS:
         raise _Fault(f"the number {piece} is out of range")
     return value

@@ -71,10 +71,12 @@ class Steps:
 
     def __init__(self, model: GemmaModel, caches: Caches, options: DecodeOptions) -> None:
         self.model, self.caches, self.options = model, caches, options
-        self.end = caches.offset + options.max_tokens - 1  # where the caches end at most: the last token is not read
+        self.start = caches.offset
+        self.end = self.start + options.max_tokens - 1  # where the caches end at most: the last token is not read
         self._bias = suppression(options.sampler.suppress_tokens, model.config.text_config.vocab_size)
         seed = options.sampler.seed
         self._key = mx.random.key(secrets.randbits(32) if seed is None else seed)
+        self._places = mx.random.split(self._key)[0]
 
     def run(self, newest: Step, another: Callable[[], bool]) -> Iterator[Step]:
         """The step after `newest`, and more as long as `another` says so. When a step is handed on, the one after it
@@ -94,7 +96,7 @@ class Steps:
         """Begin to compute the token after `hidden` (1, 1, hidden)."""
         sampler = self.options.sampler
         logits = self.suppressed(self.model.logits(hidden))
-        token = sampler.sample(logits, None if sampler.greedy else self.key())
+        token = sampler.sample(logits, None if sampler.greedy else self.key_at(self.caches.offset))
         step = Step(hidden, token, self.logprobs(logits, token) if self.options.logprobs else None)
         mx.async_eval(token if step.logprob is None else (token, step.logprob))
         return step
@@ -108,6 +110,10 @@ class Steps:
         logits = logits.astype(mx.float32)
         chosen = mx.take_along_axis(logits, tokens[..., None], axis=-1).squeeze(-1)
         return chosen - mx.logsumexp(logits, axis=-1)
+
+    def key_at(self, position: int) -> mx.array:
+        """The key for the token that follows `position` positions: the same whoever draws, and in whichever round."""
+        return self._places + mx.array([0, position - self.start], mx.uint32)
 
     def key(self) -> mx.array:
         """A new key for one draw."""

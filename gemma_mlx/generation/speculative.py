@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import mlx.core as mx
 import numpy as np
 
-from gemma_mlx.generation.acceptance import Accepted, accept_drawn, accept_greedy
+from gemma_mlx.generation.acceptance import Accepted, accept_drawn, accept_equal, accept_greedy
 from gemma_mlx.generation.depth import Depths, Round
 from gemma_mlx.generation.events import Token
 from gemma_mlx.generation.loop import CLEAR_EVERY, DecodeOptions, Step, Steps
@@ -114,17 +114,18 @@ class _Pace:
 
 def propose(steps: Steps, drafter: DraftStep, newest: Step, depth: int) -> Drafts:
     """Begin to compute `depth` drafts, 1 or more: each follows from the one before, all see the same memory."""
-    sampler, memory = steps.options.sampler, target_memory(steps.caches)
+    sampler, memory, start = steps.options.sampler, target_memory(steps.caches), steps.caches.offset + 1
     ids, filtered = [newest.id], []
     hidden = newest.hidden
-    for _ in range(depth):
+    for position in range(start, start + depth):
         logits, hidden = drafter(steps.model.embed_text(ids[-1]), hidden, memory)
         logits = steps.suppressed(logits)
         if sampler.greedy:
             ids.append(mx.argmax(logits, axis=-1))
         else:
             filtered.append(sampler.filtered(logits))
-            ids.append(mx.random.categorical(filtered[-1], key=steps.key()))
+            key = steps.key() if sampler.seed is None else steps.key_at(position)
+            ids.append(mx.random.categorical(filtered[-1], key=key))
         mx.async_eval(ids[-1])  # the device is at work while Python builds the next step, then the target's pass
     return Drafts(mx.concatenate(ids[1:], axis=1), mx.concatenate(filtered, axis=1) if filtered else None)
 
@@ -132,9 +133,10 @@ def propose(steps: Steps, drafter: DraftStep, newest: Step, depth: int) -> Draft
 def verify(steps: Steps, newest: Step, drafts: Drafts) -> Block:
     """Read the newest token and the drafts in one pass; the caches keep it and the accepted ones."""
     read = mx.concatenate([newest.id, drafts.ids], axis=1)
+    start = steps.caches.offset + 1
     hidden = steps.model(steps.model.embed_text(read), steps.caches)
     logits = steps.suppressed(steps.model.logits(hidden))
-    count, tokens = _accept(steps, drafts, logits)
+    count, tokens = _accept(steps, drafts, logits, start)
     logprobs = steps.logprobs(logits, tokens) if steps.options.logprobs else None
     mx.eval(count, tokens, logprobs)  # the one time that a round waits: how far the caches go back depends on it
     accepted = int(np.array(count)[0])
@@ -150,8 +152,16 @@ def _tokens(ids: mx.array, logprobs: mx.array | None, count: int) -> list[Token]
     return [Token(*each) for each in zip(first, np.array(logprobs)[0].tolist(), strict=False)]
 
 
-def _accept(steps: Steps, drafts: Drafts, logits: mx.array) -> Accepted:
+def _accept(steps: Steps, drafts: Drafts, logits: mx.array, start: int) -> Accepted:
+    """Greedy, or drawn by rejection. With a seed, the target draws for itself what the plain loop would, and a draft
+    that was drawn with the same numbers stands if it is equal: so a seed gives the same tokens at any depth."""
+    sampler = steps.options.sampler
     if drafts.filtered is None:
         return accept_greedy(drafts.ids, logits)
-    p, q = (mx.softmax(each, axis=-1) for each in (steps.options.sampler.filtered(logits), drafts.filtered))
+    filtered = sampler.filtered(logits)
+    if sampler.seed is not None:
+        rows = range(filtered.shape[1])
+        own = [mx.random.categorical(filtered[:, row : row + 1], key=steps.key_at(start + row)) for row in rows]
+        return accept_equal(drafts.ids, mx.concatenate(own, axis=1))
+    p, q = (mx.softmax(each, axis=-1) for each in (filtered, drafts.filtered))
     return accept_drawn(drafts.ids, q, p, mx.random.uniform(shape=drafts.ids.shape, key=steps.key()), steps.key())

@@ -10,6 +10,7 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 
+from gemma_mlx.generation import speculative
 from gemma_mlx.generation.depth import MOST, Depths, Fixed
 from gemma_mlx.generation.events import Token
 from gemma_mlx.generation.loop import DecodeOptions, decode
@@ -28,7 +29,7 @@ MODEL, DRAFTER = livelier_model(), tiny.drafter()
 GREEDY = Sampler(temperature=0)
 TOKENS = 20
 OPTIONS = DecodeOptions(GREEDY, TOKENS)
-PROMPTS = 26
+PROMPTS, CASES, CASE_TOKENS = 25, 8 * 25, 16
 
 
 @functools.cache
@@ -85,28 +86,29 @@ def _quantized() -> Drafter:
 
 
 def _drafter(number: int, case: int) -> DraftStep:
-    """Mostly one that is right with some chance; else a network, quantized or not."""
-    if case % 4 < 3:
-        return _scripted(sometimes(case, (0.1, 0.3, 0.7)[case % 4]), number)
-    return DRAFTER if case % 8 == 3 else _quantized()
+    """Mostly one that is right with some chance; else a network, quantized or not, at each depth."""
+    eights = case // 8
+    if eights % 8 < 7:
+        return _scripted(sometimes(case, (0.1, 0.3, 0.7)[eights % 3]), number)
+    return _quantized() if eights == 15 else DRAFTER
 
 
 def _depths(case: int) -> Depths:
-    return Changing(case) if case % 3 == 0 else Fixed(1 + case % MOST)
+    return Changing(case) if case % 7 < 2 else Fixed(1 + case % MOST)
 
 
-@pytest.mark.parametrize("case", range(8 * PROMPTS))
+@pytest.mark.parametrize("case", range(CASES))
 def test_ids_are_those_of_the_plain_loop(case: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "STEP", (256, 1, 5)[case % 3])  # rows are dropped all the time, or never
-    number = case % PROMPTS
+    number, options = case % PROMPTS, DecodeOptions(GREEDY, CASE_TOKENS)
     tokens = decode_speculative(
-        MODEL, *_read(_prompt(number)), OPTIONS, Drafting(_drafter(number, case), _depths(case))
+        MODEL, *_read(_prompt(number)), options, Drafting(_drafter(number, case), _depths(case))
     )
-    assert [token.id for token in tokens] == _expected(number)
+    assert _ids(list(tokens)) == _expected(number)[:CASE_TOKENS]
 
 
 def test_the_plain_ids_are_many() -> None:
-    assert min(len(set(_expected(number))) for number in range(PROMPTS)) > TOKENS // 4
+    assert min(len(set(_expected(number)[:CASE_TOKENS])) for number in range(PROMPTS)) > CASE_TOKENS // 4
 
 
 def _decoded(drafter: DraftStep, depths: Depths, options: DecodeOptions = OPTIONS) -> list[Token]:
@@ -291,8 +293,15 @@ def test_a_seed_reproduces_and_no_seed_does_not() -> None:
     assert drawn(5, Changing(0)) == drawn(5, Changing(0))
 
 
-def test_past_many_windows_and_freed_buffers() -> None:
-    options = DecodeOptions(GREEDY, 270)
+def test_past_many_windows_and_freed_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    options, every = DecodeOptions(GREEDY, 100), 30
     expected = _ids(_plain(PROMPT, options))
+    ends: list[int] = []
+    hidden, caches = _read(PROMPT)
+    monkeypatch.setattr(speculative, "CLEAR_EVERY", every)
+    monkeypatch.setattr(mx, "clear_cache", lambda: ends.append(caches.offset // every))
     drafter = Scripted(expected, _length(PROMPT), sometimes(9, 0.1))
-    assert _ids(_decoded(drafter, Fixed(MOST), options)) == expected
+    assert _ids(list(decode_speculative(MODEL, hidden, caches, options, Drafting(drafter, Fixed(MOST))))) == expected
+    first, last = _length(PROMPT) // every, caches.offset // every
+    assert ends == list(range(first + 1, last + 1))
+    assert last - first >= 3

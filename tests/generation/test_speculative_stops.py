@@ -1,12 +1,13 @@
 """Speculative decoding that ends anywhere: keys and caches are those of a cold read of what was yielded."""
 
+import functools
 from collections.abc import Callable, Sequence
 from itertools import islice
 
 import mlx.core as mx
 import pytest
 
-from gemma_mlx.context.context import Context
+from gemma_mlx.context.context import Context, keys_of
 from gemma_mlx.generation import speculative
 from gemma_mlx.generation.depth import MOST, Fixed
 from gemma_mlx.generation.loop import DecodeOptions
@@ -16,7 +17,7 @@ from gemma_mlx.inputs.prompt import Prompt
 from gemma_mlx.model.cache import Caches, LayerCache
 from tests import tiny
 from tests.generation.drafters import Changing, Scripted, livelier_model, never, sometimes
-from tests.states import equals_cold, failing, read_equals_cold
+from tests.states import cold, failing, read_equals_cold, same_caches
 
 MODEL = livelier_model()
 LAYERS = len(MODEL.language_model.layers)
@@ -48,12 +49,18 @@ DRAFTINGS: dict[str, Callable[[], Drafting]] = {
 }
 
 
+@functools.cache
+def _cold(held: int) -> Caches:
+    return cold(MODEL, (*PROMPT, tiny.text(EXPECTED[:held])))[1]
+
+
 def _holds(context: Context, ids: Sequence[int]) -> None:
     """All that was yielded, or all but the last; what is read next is as after a cold read."""
     assert ids == EXPECTED[: len(ids)]
     held = len(context.keys) - LENGTH
     assert held in (len(ids), len(ids) - 1)
-    equals_cold(context, (*PROMPT, tiny.text(list(ids[:held]))))
+    assert context.keys == keys_of((*PROMPT, tiny.text(EXPECTED[:held])))
+    same_caches(context.caches, _cold(held))
     read = read_equals_cold(context, (*PROMPT, tiny.text([*ids, 33, 44])))
     assert read.cached == LENGTH + held
 
