@@ -1,58 +1,156 @@
-"""`gemma-mlx chat`: a conversation in the terminal."""
+"""`gemma-mlx chat`: a conversation in the terminal, or over pipes."""
 
 import sys
-from collections.abc import Generator
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 from gemma_mlx.commands import shared
 from gemma_mlx.options import Settings
 
 if TYPE_CHECKING:
+    from gemma_mlx.commands.session import Session
     from gemma_mlx.generation.events import Event
-    from gemma_mlx.loading import Gemma, Prepared
+    from gemma_mlx.terminal.repl import Surface
+    from gemma_mlx.worker import Worker
 
 EXAMPLES = """Examples:
 
 \b
   gemma-mlx chat --model ~/models/gemma-4-12B-it-4bit
   gemma-mlx chat --system "Answer in one sentence." --temperature 0
+  gemma-mlx chat --resume last
+  gemma-mlx chat --save holiday --when-full drop
 
-In the chat: /attach FILE, /drop, /new, /help, /quit. Ctrl-C stops the answer, not the program."""
+In the chat, /help lists the commands. Ctrl-C stops the answer, not the program."""
 
 
 class _Talk:
-    """The conversation of `chat`, under the options of its command line."""
+    """The conversation, each step on the thread of the model."""
 
-    def __init__(self, settings: Settings, prepared: "Prepared", gemma: "Gemma") -> None:
-        self.settings, self.prepared, self.gemma = settings, prepared, gemma
-        self.new()
+    def __init__(self, worker: "Worker[Session]") -> None:
+        self.worker = worker
 
     def answer(self, text: str) -> Generator["Event", None, None]:
-        return self.settings.reply(self.chat, text)
+        return self.worker.stream(lambda session: session.answer(text))
+
+    def retry(self) -> Generator["Event", None, None]:
+        return self.worker.stream(lambda session: session.retry())
+
+    def edit(self, text: str) -> Generator["Event", None, None]:
+        return self.worker.stream(lambda session: session.edit(text))
+
+    def exchange(self) -> tuple[str, str] | None:
+        return self.worker.run(lambda session: session.exchange())
+
+    def undo(self) -> str:
+        return self.worker.run(lambda session: session.undo())
 
     def attach(self, file: str) -> str:
-        from gemma_mlx.terminal import describe
+        return self.worker.run(lambda session: session.attach_file(file))
 
-        part = self.settings.attachment(file, self.prepared)
-        self.chat.add(part)
-        return describe(part, self.settings.fps)
+    def look(self) -> str:
+        return self.worker.run(lambda session: session.attach_screen())
 
     def drop(self) -> int:
-        dropped, self.chat.pending = self.chat.pending, ()
-        return len(dropped)
+        return self.worker.run(lambda session: session.drop())
 
-    def new(self) -> None:
-        self.chat = self.settings.chat(self.gemma)
+    def new(self) -> str | None:
+        return self.worker.run(lambda session: session.new())
+
+    def think(self, on: bool) -> None:
+        self.worker.run(lambda session: session.think(on))
+
+    def make_room(self, drop: bool) -> None:
+        self.worker.run(lambda session: session.make_room(drop))
+
+    def context(self) -> str:
+        return self.worker.run(lambda session: session.context())
+
+    def stats(self) -> str:
+        return self.worker.run(lambda session: session.stats())
+
+    def save(self, name: str | None) -> str:
+        return self.worker.run(lambda session: session.save(name))
+
+    def branch(self, name: str | None) -> str:
+        return self.worker.run(lambda session: session.branch(name))
 
 
-def chat(settings: Settings) -> None:
+def chat(
+    settings: Settings,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Go on with a saved conversation; last: the one that was used last."),
+    ] = None,
+    save: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Save the conversation under this name, not one of its own.")
+    ] = None,
+    no_save: Annotated[
+        bool, typer.Option("--no-save", help="Keep nothing; what comes through a pipe is kept only if it is named.")
+    ] = False,
+    when_full: Annotated[
+        Literal["stop", "drop"],
+        typer.Option(help="Once the context is full: read nothing more, or drop the oldest turns."),
+    ] = "stop",
+) -> None:
     """Talk, turn by turn, in the terminal."""
-    from gemma_mlx.terminal import GREETING, Repl
+    from gemma_mlx.commands.session import Keeping, Session
+    from gemma_mlx.terminal.repl import GREETING, Repl
+    from gemma_mlx.worker import Worker
 
+    _refuse_contradictions(settings, resume, save, no_save)
+    at_terminal = sys.stdin.isatty()
+    named = resume is not None or save is not None
+    keeping = Keeping(save, not no_save and (named or at_terminal), when_full)
     console = shared.console()
     prepared = settings.prepare()
-    with settings.loaded(prepared, console) as gemma:
-        if sys.stdin.isatty():
-            console.say(GREETING)
-        if not Repl(_Talk(settings, prepared, gemma), console).run():
-            raise KeyboardInterrupt
+
+    @contextmanager
+    def own(worker: "Worker[Session]") -> Iterator[Session]:
+        with settings.loaded(prepared, console, worker.check) as gemma:
+            yield Session(settings, prepared, gemma, keeping, worker.check)
+
+    with Worker(own, Session.settle) as worker:
+        with _surface(worker, no_save) as surface:
+            repl = Repl(_Talk(worker), surface, drops=at_terminal)
+            if resume is not None:
+                for line in worker.run(lambda session: session.resume(resume)):
+                    console.say(line)
+                repl.recall()
+            if at_terminal:
+                console.say(GREETING)
+            left = repl.run()
+        if kept := worker.run(lambda session: session.leave()):
+            console.say(kept)
+    if not left:
+        raise KeyboardInterrupt
+
+
+def _refuse_contradictions(settings: Settings, resume: str | None, save: str | None, no_save: bool) -> None:
+    """Raises `BadParameter` for options that cannot go together."""
+    if save is not None and no_save:
+        raise typer.BadParameter("it cannot go with --no-save", param_hint="--save")
+    if save is not None and resume is not None:
+        raise typer.BadParameter("a resumed conversation has a name: /save NAME changes it", param_hint="--save")
+    if resume is not None and settings.system is not None:
+        raise typer.BadParameter("a resumed conversation keeps its own: leave it out", param_hint="--system")
+
+
+@contextmanager
+def _surface(worker: "Worker[Session]", forgetful: bool) -> Iterator["Surface"]:
+    """A terminal that can move its cursor, or plain streams."""
+    if not shared.is_capable_terminal():
+        yield shared.console()
+        return
+    from gemma_mlx.models import home_directory
+    from gemma_mlx.terminal.interactive import Interactive, silent_keys
+    from gemma_mlx.terminal.status import line
+
+    session = worker.run(lambda session: session)
+    history = None if forgetful else home_directory() / "history"
+    count = session.gemma.tokenizer.encode
+    with silent_keys():
+        yield Interactive(history, lambda width: line(session.status, width), lambda text: len(count(text)))

@@ -6,6 +6,7 @@ does.
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from gemma_mlx.errors import GemmaError
 from gemma_mlx.options import Settings
 
 if TYPE_CHECKING:
-    from gemma_mlx.terminal import Console
+    from gemma_mlx.terminal.plain import Console
 
 
 def guarded(body: Callable[..., None]) -> Callable[..., None]:
@@ -49,9 +50,14 @@ def with_settings(body: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def is_capable_terminal() -> bool:
+    """Whether standard input and output are a terminal that can move its cursor."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+
+
 def console() -> "Console":
     """The terminal with line editing, or plain streams."""
-    from gemma_mlx.terminal import Console
+    from gemma_mlx.terminal.plain import Console
 
     if sys.stdin.isatty() and sys.stdout.isatty():
         import readline  # noqa: F401  # gives `input` its line editing and history
@@ -61,9 +67,9 @@ def console() -> "Console":
 
 
 def _prompted() -> str:
-    """A line typed at a terminal. Raises EOFError, with the cursor on a new line, after Ctrl-D."""
+    """A line typed at a terminal. Raises EOFError after Ctrl-D, KeyboardInterrupt after Ctrl-C: on a new line."""
     try:
         return input("> ")
-    except EOFError:
+    except (EOFError, KeyboardInterrupt):
         print()
         raise

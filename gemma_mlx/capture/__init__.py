@@ -1,0 +1,1 @@
+"""What devices see and hear, as plain values. Knows no model."""

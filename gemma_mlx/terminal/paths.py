@@ -1,0 +1,49 @@
+"""File names as people give them: typed, quoted, or dropped on a terminal. Knows names and suffixes: not contents."""
+
+import os
+import shlex
+from mimetypes import guess_type
+from urllib.parse import unquote, urlsplit
+
+from gemma_mlx.errors import InputError
+
+
+def given(text: str) -> str:
+    """The file that is meant: as written, or with the quotes and backslashes that a terminal adds to a dropped file."""
+    text = text.strip()
+    if not text:
+        raise InputError("/attach needs a file: /attach picture.png")
+    if text == "-":
+        raise InputError("- is standard input, from which the chat reads your lines: give a file")
+    if not os.path.exists(os.path.expanduser(text)) and len(words := _words(text)) == 1:
+        text = words[0]
+    return os.path.expanduser(text)
+
+
+def dropped(line: str) -> list[str]:
+    """The files of a line that holds nothing but names of pictures, recordings and videos; empty if it holds more."""
+    if "\n" in line:
+        return []
+    for names in ([line], _words(line)):
+        files = [os.path.expanduser(_of_address(name)) for name in names]
+        if files and all(is_medium(file) for file in files):
+            return files
+    return []
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:  # an apostrophe
+        return []
+
+
+def _of_address(name: str) -> str:
+    """`file:///a%20b` as a path."""
+    return unquote(urlsplit(name).path) if name.startswith("file://") else name
+
+
+def is_medium(file: str) -> bool:
+    """Whether a file exists whose name is that of a picture, recording or video."""
+    kind = (guess_type(file)[0] or "").partition("/")[0]
+    return kind in ("image", "audio", "video") and os.path.isfile(file)

@@ -1,0 +1,225 @@
+"""The loop of `gemma-mlx chat`: lines of the person become messages and commands.
+
+Knows a conversation by `Talk` and the place where it is shown by `Surface`, so that tests drive it with their own.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from typing import Protocol
+
+from gemma_mlx.errors import ContextError, GemmaError, InputError
+from gemma_mlx.generation.events import Event, Finished, TextDelta
+from gemma_mlx.terminal.commands import HELP, split
+from gemma_mlx.terminal.paths import dropped, given
+from gemma_mlx.terminal.words import count, shortened
+
+BREAK_HINT = "press Ctrl-C again, or Ctrl-D, to leave"
+GREETING = "/help lists the commands, Ctrl-D leaves"
+WAY_OUT = (
+    "; /context drop goes on without the oldest turns, /drop forgets what is attached, /new starts a new conversation"
+)
+_FULL = {"d": "drop the oldest turns", "s": "stop"}
+
+Replies = Generator[Event, None, None]
+
+
+class Surface(Protocol):
+    """Where lines come from and replies go."""
+
+    def ask(self) -> str:
+        """The next line of the person. Raises EOFError at the end and KeyboardInterrupt after Ctrl-C."""
+
+    def correct(self, text: str) -> str | None:
+        """The person's correction of `text`, or None if it cannot be offered for editing."""
+
+    def choose(self, question: str, choices: Mapping[str, str]) -> str | None:
+        """The key that the person chooses, or None if nobody can be asked."""
+
+    def say(self, line: str) -> None:
+        """A line that is not part of an answer."""
+
+    def recall(self, question: str, answer: str) -> None:
+        """Show what was said before the conversation was resumed."""
+
+    def show(self, events: Iterator[Event]) -> Finished | None:
+        """Show a reply as it comes; how it ended, None if it never did."""
+
+
+class Talk(Protocol):
+    """What the loop needs of a conversation. All of it may raise `GemmaError`, and then has changed nothing."""
+
+    def answer(self, text: str) -> Replies:
+        """Close the open turn with `text` and answer it."""
+
+    def retry(self) -> Replies:
+        """Answer the last question again."""
+
+    def edit(self, text: str) -> Replies:
+        """Put `text` in place of the last question's and answer that."""
+
+    def exchange(self) -> tuple[str, str] | None:
+        """The text of the last question and of its answer; None before the first."""
+
+    def undo(self) -> str:
+        """Take back the last question and its answer; its text."""
+
+    def attach(self, file: str) -> str:
+        """Read a file into the open turn and say what it was."""
+
+    def look(self) -> str:
+        """Read a picture of the screen into the open turn and say what it was."""
+
+    def drop(self) -> int:
+        """Forget what is attached to the open turn; how much that was."""
+
+    def new(self) -> str | None:
+        """Begin anew, with the same options; a line about what became of the old conversation."""
+
+    def think(self, on: bool) -> None:
+        """Whether the model thinks before it answers, from the next answer on."""
+
+    def make_room(self, drop: bool) -> None:
+        """Once the context is full: whether the oldest turns are dropped, or nothing more is read."""
+
+    def context(self) -> str:
+        """What is read, in a few lines."""
+
+    def stats(self) -> str:
+        """The last reply in figures, in a few lines."""
+
+    def save(self, name: str | None) -> str:
+        """Save the conversation, under that name from now on; what was done, in a line."""
+
+    def branch(self, name: str | None) -> str:
+        """Save the conversation and go on in a copy of that name; what was done, in a line."""
+
+
+class Repl:
+    """Reads lines, runs commands and shows replies until the person leaves. `drops`: a line that is nothing but names
+    of media attaches them."""
+
+    def __init__(self, talk: Talk, surface: Surface, *, drops: bool = False) -> None:
+        self.talk, self.surface, self.drops = talk, surface, drops
+        self.thought = ""  # of the last reply
+        self._commands: dict[str, Callable[[str], None]] = {
+            "/attach": lambda rest: self._attach(given(rest)),
+            "/screen": lambda rest: self.surface.say(self.talk.look()),
+            "/drop": lambda rest: self.surface.say(f"{count(self.talk.drop(), 'attachment')} dropped"),
+            "/undo": lambda rest: self.surface.say(f"took back: {shortened(self.talk.undo())}"),
+            "/retry": lambda rest: self._reply(self.talk.retry),
+            "/edit": self._edit,
+            "/think": self._think,
+            "/context": self._context,
+            "/stats": lambda rest: self.surface.say(self.talk.stats()),
+            "/save": lambda rest: self.surface.say(self.talk.save(rest.strip() or None)),
+            "/branch": lambda rest: self.surface.say(self.talk.branch(rest.strip() or None)),
+            "/new": self._new,
+            "/help": lambda rest: self.surface.say(HELP),
+        }
+
+    def run(self) -> bool:
+        """Until `/quit` or the end of the input (True), or Ctrl-C twice at the prompt (False)."""
+        broken = False
+        while True:
+            try:
+                line = self.surface.ask().strip()
+            except EOFError:
+                return True
+            except KeyboardInterrupt:
+                if broken:
+                    return False
+                broken = True
+                self.surface.say(BREAK_HINT)
+                continue
+            broken = False
+            if line == "/quit":
+                return True
+            try:
+                self.turn(line)
+            except ContextError as fault:
+                self.surface.say(f"{fault}{WAY_OUT}")
+            except GemmaError as fault:
+                self.surface.say(str(fault))
+            except KeyboardInterrupt:
+                self.surface.say("[stopped]")
+
+    def recall(self) -> None:
+        """Show the last exchange of a conversation that goes on."""
+        if (exchange := self.talk.exchange()) is not None:
+            self.surface.recall(*exchange)
+
+    def turn(self, line: str) -> None:
+        """One line of the person: a command or a message. Raises `GemmaError` for what cannot be done."""
+        if self.drops and (files := dropped(line)):
+            for file in files:
+                self._attach(file)
+        elif line.startswith("/"):
+            command, rest = split(line)
+            self._commands[command](rest)
+        elif line:
+            self._reply(lambda: self.talk.answer(line))
+
+    def _reply(self, begin: Callable[[], Replies]) -> None:
+        """Show a reply; where the context is full, the person chooses whether the oldest turns make room."""
+        try:
+            self._show(begin())
+        except ContextError as fault:
+            choice = self.surface.choose(f"{fault}.", _FULL)
+            if choice is None:
+                raise
+            if choice == "d":
+                self.talk.make_room(True)
+                self._show(begin())
+
+    def _show(self, events: Replies) -> None:
+        with closing(events):
+            self.surface.show(self._heard(events))
+
+    def _heard(self, events: Replies) -> Iterator[Event]:
+        """The events, their thoughts remembered."""
+        self.thought = ""
+        for event in events:
+            if isinstance(event, TextDelta) and event.channel == "thought":
+                self.thought += event.text
+            yield event
+
+    def _attach(self, file: str) -> None:
+        self.surface.say(self.talk.attach(file))
+
+    def _edit(self, rest: str) -> None:
+        exchange = self.talk.exchange()
+        if exchange is None:
+            raise InputError("nothing was asked yet: ask something")
+        text = rest.strip() or self.surface.correct(exchange[0])
+        if text is None:
+            raise InputError("/edit needs the new question here: /edit TEXT")
+        if not text.strip():
+            raise InputError("the question would be empty: it stays as it was")
+        self._reply(lambda: self.talk.edit(text))
+
+    def _think(self, rest: str) -> None:
+        match rest.strip():
+            case "on" | "off" as wanted:
+                self.talk.think(wanted == "on")
+                self.surface.say(f"thinking is {wanted}")
+            case "show" if self.thought.strip():
+                self.surface.say(self.thought.strip())
+            case "show":
+                raise InputError("there was no thought in the last answer: /think on asks for them")
+            case _:
+                raise InputError("/think takes on, off or show: /think on")
+
+    def _context(self, rest: str) -> None:
+        match rest.strip():
+            case "drop" | "stop" as wanted:
+                self.talk.make_room(wanted == "drop")
+                self.surface.say(f"once the context is full: {_FULL[wanted[0]]}")
+            case "":
+                self.surface.say(self.talk.context())
+            case _:
+                raise InputError("/context takes drop or stop, or nothing: /context")
+
+    def _new(self, rest: str) -> None:
+        if line := self.talk.new():
+            self.surface.say(line)
+        self.surface.say("new conversation")

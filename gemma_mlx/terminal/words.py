@@ -1,0 +1,78 @@
+"""Short texts about values: an attachment in a line, a call, the end of a reply. Knows no stream and no terminal."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, assert_never
+
+from gemma_mlx.generation.events import BadCall, Finished
+from gemma_mlx.inputs.message import ToolCall
+
+if TYPE_CHECKING:
+    from gemma_mlx.inputs.message import Part
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def visible(text: str) -> str:
+    """The text without control characters but line breaks and tabs: none that a terminal would obey."""
+    return _CONTROLS.sub("�", text)
+
+
+def count(number: int, thing: str) -> str:
+    """A number of things: 1 token, 2,000 tokens."""
+    return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def describe(part: "Part", fps: float | None = None) -> str:
+    """An attachment in a line: its name, what it is, what it costs in tokens.
+
+    `fps`: frames a second that were asked for of a video, named beside what was taken where that is less.
+    """
+    from gemma_mlx.inputs.message import Audio, Image, Text, Video
+    from gemma_mlx.inputs.video import sampled_fps, token_cost
+
+    match part:
+        case Text():
+            return part.text
+        case Image():
+            height, width, _ = part.pixels.shape
+            cost = count(token_cost([part.pixels]), "token")
+            return f"{part.name}: picture, read at {width} × {height} pixels, {cost}"
+        case Audio():
+            tokens = count(sum(len(block) for block in part.blocks()), "token")
+            return f"{part.name}: recording of {len(part.samples) / 16000:.1f} s, {tokens}"
+        case Video():
+            frames, tokens = count(len(part.frames), "frame"), count(token_cost(part.frames), "token")
+            taken = sampled_fps(part.timestamps)
+            if fps and taken and taken < 0.99 * fps:  # 29.97 are 30
+                frames += f" ({taken:.2g} a second, not {fps:g}: see --max-frames)"
+            return f"{part.name}: video, {frames}, {tokens}, sound not read"
+        case _:
+            assert_never(part)
+
+
+def called(call: ToolCall) -> str:
+    """A call as one line."""
+    arguments = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items())
+    return f"[calls {call.name}({arguments})]"
+
+
+def unreadable(call: BadCall) -> str:
+    """A call that cannot be read, as one line."""
+    return f"[a call that cannot be read: {call.fault}: {' '.join(call.raw.split())}]"
+
+
+def ending(finished: Finished) -> Iterator[str]:
+    """Lines about how a reply ended, if it did not end by itself."""
+    if finished.notice:
+        yield f"[stopped: {finished.notice}]"
+    if finished.reason == "length":
+        tokens = count(len(finished.tokens), "token")
+        yield f"[cut off after {tokens}: raise --max-tokens, or --context if the conversation is long]"
+
+
+def shortened(text: str, width: int = 60) -> str:
+    """The beginning of a text, in one line."""
+    line = " ".join(visible(text).split())
+    return line if len(line) <= width else line[: width - 1].rstrip() + "…"
