@@ -45,8 +45,8 @@ def transcripts() -> list[Transcript]:
     return found
 
 
-def options(command: str) -> set[str]:
-    return set(OPTION.findall(gemma_mlx(command, "--help").out.partition("Examples:")[0])) - {"--help"}
+def options(*command: str) -> set[str]:
+    return set(OPTION.findall(gemma_mlx(*command, "--help").out.partition("Examples:")[0])) - {"--help"}
 
 
 def test_the_first_two_blocks_are_the_two_commands() -> None:
@@ -61,7 +61,8 @@ COMMANDS = re.findall(r"^ +(\w+) ", gemma_mlx("--help").out.partition("Commands:
 
 def test_options_of_the_readme_exist_and_none_of_ask_and_chat_is_left_out() -> None:
     named = set(OPTION.findall(re.sub(r"`python -m [^`]*`", "", README))) - {"--help"}
-    assert named <= set().union(*map(options, COMMANDS))
+    nested = [("chats", "export"), ("chats", "delete")]
+    assert named <= set().union(*map(options, COMMANDS), *(options(*command) for command in nested))
     assert options("ask") | options("chat") <= named
 
 
