@@ -11,6 +11,7 @@ from gemma_mlx.errors import ConfigError
 from gemma_mlx.hub.catalogue import CATALOGUE
 from gemma_mlx.models import (
     NAMES,
+    PACKED_ASSISTANT,
     RECORD,
     default_model,
     drafter_for,
@@ -168,6 +169,14 @@ def test_the_drafter_of_a_model(home: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(DEMO, tmp_path / "model"))
     assert drafter_for(model) is None
     shutil.copytree(DEMO.parent / "demo-assistant", home / "assistant")
+    assert drafter_for(model) == home / "assistant"
+    packed = Path(shutil.copytree(home / "assistant", home / PACKED_ASSISTANT))
+    assert drafter_for(model) == packed == find_drafter(PACKED_ASSISTANT, model)
+    assert find_drafter("assistant", model) == home / "assistant"
+    content = (packed / "config.json").read_text()
+    (packed / "config.json").write_text(json.dumps(json.loads(content) | {"backbone_hidden_size": 3840}))
+    assert drafter_for(model) == home / "assistant"  # the packed one is of another model
+    (packed / "config.json").unlink()
     assert drafter_for(model) == home / "assistant"
     raw = json.loads((home / "assistant" / "config.json").read_text())
     for change in ({"backbone_hidden_size": 3840}, {"text_config": raw["text_config"] | {"vocab_size": 64}}):

@@ -13,12 +13,13 @@ from gemma_mlx.checkpoint import Tensor
 from gemma_mlx.config import DrafterConfig, ModelConfig
 from gemma_mlx.errors import HubError, MemoryPlanError
 from gemma_mlx.memory.plan import limit_of, plan
+from gemma_mlx.memory.published import DRAFTER, drafter_bytes
 from gemma_mlx.memory.sizes import GIB, file_size
 from gemma_mlx.memory.values import Machine, Wish
 from gemma_mlx.memory.weights import resident, sizes_of
 from gemma_mlx.model.drafter import Drafter
 from gemma_mlx.model.gemma import GemmaModel
-from gemma_mlx.models import DEFAULT
+from gemma_mlx.models import ASSISTANT, DEFAULT
 from gemma_mlx.names import drafter_name, target_name
 from gemma_mlx.weights import Weights, fit
 
@@ -82,14 +83,17 @@ def audit(repo: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
 
 
 def room(name: str, checked: Audit, machine: Machine, drafter: Audit | None = None) -> str:
-    """Where the model fits, in words, with the drafter that comes with it. Raises `HubError` with the numbers, and what
-    to take instead, if it does not."""
+    """Where the model fits, in words, with the drafter that comes with it and is packed here. Raises `HubError` with
+    the numbers, and what to take instead, if it does not."""
     item, memory = 2 if machine.backend == "metal" else 4, f"{machine.ram / GIB:.3g} GB"
     if not isinstance(checked.config, ModelConfig):
-        return f"{file_size(checked.resident(item))} of memory once loaded, beside what the model takes"
+        packed = name == ASSISTANT
+        held = drafter_bytes(checked.config, DRAFTER, item) if packed else checked.resident(item)
+        how = "packed to 4 bits" if packed else "loaded"
+        return f"{file_size(held)} of memory once {how}, beside what the model takes"
     sizes = sizes_of(checked.config, checked.weights.tensors.values(), item)
     if drafter is not None and isinstance(drafter.config, DrafterConfig):
-        sizes = sizes.with_drafter(drafter.config, drafter.resident(item))
+        sizes = sizes.with_drafter(drafter.config, drafter_bytes(drafter.config, DRAFTER, item))
     try:
         planned = plan(sizes, machine, Wish())
     except MemoryPlanError:

@@ -21,6 +21,7 @@ RECIPES = {
     "8bit": ModuleQuantization(64, 8),
     "bf16": None,
 }
+DRAFTER = "4bit"  # the recipe that `pull` packs the assistant by
 _TEXT: dict[str, Any] = {
     "model_type": "gemma4_unified_text",
     "hidden_size": 3840,
@@ -76,14 +77,14 @@ def drafter_config() -> DrafterConfig:
 
 
 def published_bytes(recipe: str, item: int, *, drafter: bool = False) -> ModelBytes:
-    """The 12B packed by a recipe, as loaded in an activation type of `item` bytes, perhaps with its assistant in
-    bfloat16. Raises `ConfigError` for an unknown recipe."""
+    """The 12B packed by a recipe, as loaded in an activation type of `item` bytes, perhaps with its assistant as
+    `pull` packs it. Raises `ConfigError` for an unknown recipe."""
     config = target_config(recipe)
     packing, text = _packing(recipe), config.text_config
     layer = max(sum(_bytes(m, packing, item) for m in _layer(text, kind)) for kind in text.layers)
     head = _bytes(_Matrix(text.vocab_size, text.hidden_size), packing, item)
     model = ModelBytes(config, packed_bytes(config, recipe, item), max(layer, head), item)
-    return model.with_drafter(drafter_config(), drafter_bytes(drafter_config(), item)) if drafter else model
+    return model.with_drafter(drafter_config(), drafter_bytes(drafter_config(), DRAFTER, item)) if drafter else model
 
 
 def packed_bytes(config: ModelConfig, recipe: str, item: int) -> int:
@@ -92,15 +93,16 @@ def packed_bytes(config: ModelConfig, recipe: str, item: int) -> int:
     return sum(_bytes(matrix, packing, item) for matrix in _target(config))
 
 
-def drafter_bytes(config: DrafterConfig, item: int) -> int:
-    """Resident bytes of an assistant, not packed."""
-    text, backbone = config.text_config, config.backbone_hidden_size
-    matrices = [_Matrix(text.vocab_size, text.hidden_size), _Matrix(text.hidden_size, 3 * backbone + 1, False)]
+def drafter_bytes(config: DrafterConfig, recipe: str, item: int) -> int:
+    """Resident bytes of an assistant of that shape: every matrix packed, norms kept."""
+    packing, text, backbone = _packing(recipe), config.text_config, config.backbone_hidden_size
+    matrices = [_Matrix(text.vocab_size, text.hidden_size), _Matrix(1, text.hidden_size, False)]
+    matrices += [_Matrix(text.hidden_size, 2 * backbone), _Matrix(backbone, text.hidden_size)]
     for layer in text.layers:
         width = text.num_attention_heads * layer.head_dim
         matrices += [_Matrix(width, text.hidden_size)] * 2 + [*_feed_forward(text)]
         matrices.append(_Matrix(1, 4 * text.hidden_size + layer.head_dim + 1, False))
-    return sum(_bytes(matrix, None, item) for matrix in matrices)
+    return sum(_bytes(matrix, packing, item) for matrix in matrices)
 
 
 def _packing(recipe: str) -> ModuleQuantization | None:

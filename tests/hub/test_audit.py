@@ -92,8 +92,9 @@ def test_what_published_checkpoints_are(kind: str, nbytes: int, words: str) -> N
 def test_the_assistant() -> None:
     assert assistant().nbytes == 845_713_928
     assert str(assistant()) == "16-bit drafter, 0.85 GB"
-    assert room("assistant", assistant(), MAC) == "0.85 GB of memory once loaded, beside what the model takes"
-    assert room("assistant", assistant(), CPU).startswith("1.69 GB of memory once loaded")  # in float32
+    assert room("assistant", assistant(), MAC) == "0.24 GB of memory once packed to 4 bits, beside what the model takes"
+    assert room("owner/assistant", assistant(), MAC) == "0.85 GB of memory once loaded, beside what the model takes"
+    assert room("owner/assistant", assistant(), CPU).startswith("1.69 GB of memory once loaded")  # in float32
 
 
 def test_the_hybrid(tmp_path: Path) -> None:
@@ -105,7 +106,8 @@ def test_the_hybrid(tmp_path: Path) -> None:
     assert hybrid.nbytes < 6_850_000_000
     index = index_with(tensors, media)
     assert json.dumps(index).count("vision-and-audio.safetensors") == len(media.tensors) == 11
-    assert room("4bit", hybrid, MAC).startswith("fits in 16 GB with a context of ")
+    assert room("4bit", hybrid, MAC) == "fits in 16 GB with a context of 56,320"
+    assert room("4bit", hybrid, MAC, assistant()) == "fits in 16 GB with a context of 48,128 and the drafter"
 
 
 @pytest.mark.parametrize("kind", ["mixed", "bf16"])

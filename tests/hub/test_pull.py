@@ -45,15 +45,15 @@ def test_the_default_is_the_4bit_model_with_16bit_media_and_its_drafter(hub: Hub
     assert run.code == 0, run
     directory, assistant = models_directory() / "4bit", models_directory() / "assistant"
     assert run.out == f"{directory}\n{assistant}\n"
-    *asked, first, second = run.err.splitlines()
+    *asked, first, second, third = run.err.splitlines()
     assert asked == ["asking the Hub about 4bit", "asking the Hub about assistant"]
     assert first.startswith("4bit: 4-bit language, 16-bit vision and audio, 1.6 MB, fits in 16 GB with a context of ")
     assert first.endswith(" and the drafter")
-    item = 4 if mx.default_device() == mx.cpu else 2
-    held = f"{0.4 * item:.1f} MB of memory once loaded, beside what the model takes"
+    held = "0.2 MB of memory once packed to 4 bits, beside what the model takes"
     assert second == f"assistant: 16-bit drafter, 0.8 MB, {held}"
+    assert third == "assistant-4bit: the drafter packed to 4 bits, 0.2 MB"
     assert default_model() == find_model("4bit") == directory
-    assert drafter_for(directory) == assistant
+    assert drafter_for(directory) == models_directory() / "assistant-4bit"
     ours, before, original = (
         stored(directory),
         stored(written(four_bit(), tmp_path / "4bit")),
@@ -306,8 +306,8 @@ def test_the_list(hub: Hub) -> None:
     gemma_mlx("pull", MIXED)
     lines = gemma_mlx("pull", "--list").out.splitlines()
     short = f"{MIXED}@{COMMIT[:8]}"
-    assert [line.split()[0] for line in lines] == ["4bit", "assistant", "reference", "qat", short]
-    assert ["not here" in line for line in lines] == [True, False, True, True, False]
+    assert [line.split()[0] for line in lines] == ["4bit", "assistant", "reference", "qat", "assistant-4bit", short]
+    assert ["not here" in line for line in lines] == [True, False, True, True, False, False]
     assert lines[1].split(maxsplit=4)[1:] == ["0.85", "GB", "here", "its drafter, for faster answers"]
     assert lines[-1].split()[1:] == ["1.1", "MB", "here"]
     directory = models_directory() / f"{MIXED.replace('/', '--')}@{COMMIT}"

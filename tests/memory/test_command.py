@@ -29,7 +29,7 @@ def test_it_answers_before_anything_is_downloaded() -> None:
     names = ["weights", "drafter", "keys and values", "snapshots", "working space", "Python", "total"]
     assert [line[2:18].strip() for line in lines[2:9]] == names
     assert "6.8 GB  ####" in lines[2]
-    assert "0.8 GB  ###" in lines[3]
+    assert "0.2 GB  #" in lines[3]
     assert "of 10.3 GB that may be used" in lines[8]
     assert " tokens, the longest with these settings:" in lines[10]
     assert lines[11] == "  pictures of up to 280 tokens, pieces of 512, 2 snapshots, with drafter"

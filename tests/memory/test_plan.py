@@ -169,7 +169,7 @@ def test_things_are_given_up_in_order() -> None:
 
 
 def test_what_was_given_up_is_told_once_with_what_is_left() -> None:
-    planned = plan(WITH_DRAFTER, mac(13.3), Wish())
+    planned = plan(WITH_DRAFTER, mac(12.5), Wish())
     assert planned.given_up == (
         "short of memory: prompts are read in pieces of 256 tokens instead of 512",
         "short of memory: no snapshots to go back to instead of 2",
@@ -179,10 +179,9 @@ def test_what_was_given_up_is_told_once_with_what_is_left() -> None:
 
 
 def test_wished_pictures_and_drafter_are_never_given_up() -> None:
-    machine = mac(13.3)
-    assert plan(WITH_DRAFTER, machine, Wish(image_tokens=280)).knobs.image_tokens == 280
-    assert refusal(WITH_DRAFTER, machine, Wish(drafter=True)).endswith("and the drafter: try --draft off")
     tight = mac(12.5)
+    assert plan(WITH_DRAFTER, tight, Wish(image_tokens=280)).knobs.image_tokens == 280
+    assert refusal(WITH_DRAFTER, tight, Wish(drafter=True)).endswith("and the drafter: try --draft off")
     message = refusal(FOUR_BIT, tight, Wish(image_tokens=1120))
     assert message.endswith("and pictures of 1120: try a smaller --image-tokens")
     assert plan(FOUR_BIT, tight, Wish(image_tokens=70)).knobs.image_tokens == 70

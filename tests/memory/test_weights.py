@@ -9,8 +9,9 @@ import pytest
 from gemma_mlx.errors import CheckpointError, ConfigError
 from gemma_mlx.loading import load_model
 from gemma_mlx.memory.plan import model_bytes
-from gemma_mlx.memory.published import drafter_config, packed_bytes, published_bytes, target_config
+from gemma_mlx.memory.published import drafter_bytes, drafter_config, packed_bytes, published_bytes, target_config
 from gemma_mlx.memory.weights import stored_item
+from gemma_mlx.model.drafter import Drafter
 from tests import saved
 
 
@@ -65,10 +66,20 @@ def test_published_bytes_follow_from_the_configuration(recipe: str, expected: in
 
 
 def test_the_published_assistant_has_its_published_bytes() -> None:
-    sizes = published_bytes("4bit", 2, drafter=True)
-    assert sizes.drafter_weights == 845_713_928
-    assert sizes.drafter == drafter_config()
+    assert drafter_bytes(drafter_config(), "bf16", 2) == 845_713_928
     assert published_bytes("4bit", 2).drafter is None
+
+
+@pytest.mark.parametrize("item", [2, 4])
+def test_the_assistant_is_counted_as_pull_packs_it(item: int) -> None:
+    """The oracle: the network's arrays once MLX has packed them, which nothing computes."""
+    network = Drafter(drafter_config())
+    nn.quantize(network, group_size=64, bits=4)
+    arrays = saved.arrays(network).values()
+    expected = sum(array.nbytes if array.dtype == mx.uint32 else array.size * item for array in arrays)
+    sizes = published_bytes("bf16", item, drafter=True)
+    assert sizes.drafter_weights == expected
+    assert sizes.drafter == drafter_config()
 
 
 @pytest.mark.parametrize(("recipe", "bits"), [("bf16", None), ("4bit", 4), ("8bit", 8)])
