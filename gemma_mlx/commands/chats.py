@@ -56,7 +56,8 @@ def show(name: Name) -> None:
     from gemma_mlx.store.store import Store
 
     store = Store()
-    _print(markdown(store.read(name), name, str(store.path(name) / DIRECTORY)).rstrip("\n"))
+    path = store.path(name)
+    _print(markdown(store.read(name), path.name, str(path / DIRECTORY)).rstrip("\n"))
 
 
 def delete(

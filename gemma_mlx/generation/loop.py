@@ -75,8 +75,8 @@ class Steps:
         self.end = self.start + options.max_tokens - 1  # where the caches end at most: the last token is not read
         self._bias = suppression(options.sampler.suppress_tokens, model.config.text_config.vocab_size)
         seed = options.sampler.seed
-        self._key = mx.random.key(secrets.randbits(32) if seed is None else seed)
-        self._places = mx.random.split(self._key)[0]
+        key = mx.random.key(secrets.randbits(32) if seed is None else seed)
+        self._places, self._key = mx.random.split(key)  # of draws at a position, and of others
 
     def run(self, newest: Step, another: Callable[[], bool]) -> Iterator[Step]:
         """The step after `newest`, and more as long as `another` says so. When a step is handed on, the one after it

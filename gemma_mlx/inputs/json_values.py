@@ -5,6 +5,7 @@ What tools are declared with, called with and answer is such a value. Knows no t
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from gemma_mlx.errors import InputError
 
@@ -41,6 +42,11 @@ def with_strings(value: object, change: Callable[[str], str]) -> object:
     if isinstance(value, list | tuple):
         return [with_strings(item, change) for item in value]
     return value
+
+
+def plain(value: object) -> Any:
+    """A copy of a value in dictionaries and lists, as Python's `json` takes it."""
+    return with_strings(value, str.__str__)
 
 
 def _check(value: object, where: str, path: tuple[str, ...]) -> None:

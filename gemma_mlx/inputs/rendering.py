@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gemma_mlx.errors import InputError
-from gemma_mlx.inputs.json_values import check_mapping, strings, with_strings
+from gemma_mlx.inputs.json_values import check_mapping, plain, strings
 from gemma_mlx.inputs.marking import Marking
 from gemma_mlx.inputs.message import Message, Part, Text, ToolCall
 
@@ -153,7 +153,7 @@ def _with_results(calling: dict[str, Any], step: Step, kinds: Kinds, marking: Ma
     yield calling
     for result in step.results:
         if result.value is not None:
-            as_text = Text(json.dumps(with_strings(result.value, str), ensure_ascii=False))
+            as_text = Text(json.dumps(plain(result.value), ensure_ascii=False))
             result = replace(result, parts=(as_text, *result.parts))
         call_id = marking.text(step.call_of(result).id)
         yield {"role": "tool", "tool_call_id": call_id, "content": _content(result, kinds, marking)}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from gemma_mlx.errors import CheckpointError, GemmaError, StoreError
+from gemma_mlx.errors import GemmaError, StoreError
 from gemma_mlx.memory.sizes import gigabytes
 from gemma_mlx.store.files import locked, move_into_place
 
@@ -62,7 +62,7 @@ class CacheFiles:
         try:
             read(path)
             os.utime(path)
-        except CheckpointError as fault:
+        except GemmaError as fault:  # of another model, damaged, or more than the memory takes
             return f"{again}: {fault}"
         except OSError as fault:
             return f"{again}: {path} cannot be read ({fault.strerror})"

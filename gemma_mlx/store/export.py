@@ -26,10 +26,12 @@ def export(
     """Write a conversation of the directory `home` into the directory `output`. Returns the file to open, and the
     media that are gone.
 
-    Raises `StoreError` if `output` holds something, unless `force` replaces files of the same names, or if it cannot be
-    written.
+    Raises `StoreError` if `output` is in `home`, if it holds something, unless `force` replaces files of the same
+    names, or if it cannot be written.
     """
     try:
+        if home.resolve() in (output.resolve(), *output.resolve().parents):
+            raise StoreError(f"{output} is where the conversation is kept: choose another place with -o")
         if output.exists() and (not output.is_dir() or any(output.iterdir())) and not (force and output.is_dir()):
             raise StoreError(f"{output} exists: choose another place with -o, or write into it with --force")
         media = {file for medium in conversation.media for file in medium.files}

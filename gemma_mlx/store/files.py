@@ -61,8 +61,9 @@ class Lock:
         self._descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+            with suppress(OSError):  # a full disk must not keep anybody from deleting
+                os.ftruncate(self._descriptor, 0)
+                os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
         except BlockingIOError:
             owner = os.pread(self._descriptor, 20, 0).decode(errors="replace")
             self.release()

@@ -5,6 +5,7 @@ It is made in a hidden directory and appears with its record in it. Knows files:
 
 import errno
 import os
+import re
 import shutil
 import time
 from contextlib import suppress
@@ -17,6 +18,7 @@ from gemma_mlx.store.media import DIRECTORY, Media
 from gemma_mlx.store.record import RECORD, Conversation, NewerVersion, decode, encode
 
 _TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
+_HIDDEN = re.compile(r"\.\d+-[0-9a-f]{8}")  # others' hidden directories, such as .git, are none of ours
 _STALE = 60  # seconds after which a hidden directory that nobody has locked is left over
 
 
@@ -33,7 +35,7 @@ class Home:
         """A new one, not listed until it is moved. Raises `OSError`."""
         root.parent.mkdir(parents=True, exist_ok=True)
         root.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-        path = root / f".{os.getpid()}-{os.urandom(4).hex()}"
+        path = root / _hidden_name()
         path.mkdir(mode=PRIVATE_DIRECTORY)
         return cls(path)
 
@@ -59,7 +61,7 @@ class Home:
         """All of it, and let go of it: it disappears at once, even if the files do not. Raises `OSError`."""
         try:
             if not self.path.name.startswith("."):
-                self.move(f".{os.getpid()}-{os.urandom(4).hex()}")
+                self.move(_hidden_name())
             shutil.rmtree(self.path)
         finally:
             self.release()
@@ -89,6 +91,10 @@ def sweep(root: Path) -> None:
     """Delete the hidden directories that programs left which ended while they made or deleted a conversation."""
     for path in root.glob(".*"):
         with suppress(OSError, StoreError):
-            if path.is_dir() and time.time() - path.stat().st_mtime > _STALE:
+            if _HIDDEN.fullmatch(path.name) and time.time() - path.stat().st_mtime > _STALE:
                 with locked(path):
                     shutil.rmtree(path)
+
+
+def _hidden_name() -> str:
+    return f".{os.getpid()}-{os.urandom(4).hex()}"

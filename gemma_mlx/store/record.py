@@ -5,11 +5,13 @@ Everything that is read is checked, so that a record which `decode` returns has 
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import Any, Literal, TypeVar, get_args
 
+from gemma_mlx.inputs.json_values import plain
 from gemma_mlx.inputs.message import Text, ToolCall
 
 VERSION = 1
@@ -96,7 +98,7 @@ def encode(conversation: Conversation) -> bytes:
         "created": conversation.created.isoformat(),
         "updated": conversation.updated.isoformat(),
         "thinking": conversation.thinking,
-        "tools": list(conversation.tools),
+        "tools": plain(conversation.tools),
         "dropped": conversation.dropped,
         "messages": [_message_fields(message) for message in conversation.messages],
         "pending": [_part_fields(part) for part in conversation.pending],
@@ -140,11 +142,11 @@ def _message_fields(message: StoredMessage) -> dict[str, Any]:
     if message.thinking is not None:
         fields["thinking"] = message.thinking
     if message.calls:
-        fields["calls"] = [{"name": c.name, "arguments": dict(c.arguments), "id": c.id} for c in message.calls]
+        fields["calls"] = [{"name": c.name, "arguments": plain(c.arguments), "id": c.id} for c in message.calls]
     if message.answers is not None:
         fields["answers"] = message.answers
     if message.value is not None:
-        fields["value"] = dict(message.value)
+        fields["value"] = plain(message.value)
     return fields
 
 
@@ -185,7 +187,7 @@ def _part(fields: dict[str, Any]) -> StoredPart:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _typed(fields: Mapping[str, Any], key: str, expected: type[_T]) -> _T:
@@ -214,4 +216,6 @@ def _time(fields: Mapping[str, Any], key: str) -> datetime:
     time = datetime.fromisoformat(_typed(fields, key, str))
     if time.tzinfo is None:
         raise ValueError(f"{key} has no time zone")
+    if not MINYEAR < time.year < MAXYEAR:  # it has a local time everywhere
+        raise ValueError(f"{key} is in the year {time.year}")
     return time

@@ -4,9 +4,11 @@ Knows names and directories: not what is in a conversation (`record`), nor chats
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from unicodedata import normalize
 
 from gemma_mlx.errors import StoreError
 from gemma_mlx.models import home_directory
@@ -68,7 +70,8 @@ class Store:
 
     def path(self, name: str) -> Path:
         """The directory of a conversation. Raises `StoreError` if there is none of that name."""
-        found = {path.name: path for path in self._directories()}
+        found = {normalize("NFC", path.name): path for path in self._directories()}  # some file systems decompose
+        name = normalize("NFC", name)
         if name in found:
             return found[name]
         alike = sorted(other for other in found if other.startswith(name))[:3] if name else []
@@ -77,7 +80,7 @@ class Store:
 
     def summaries(self) -> list[Summary]:
         """All conversations, the last used first, damaged ones too. Raises `StoreError` if they cannot be listed."""
-        found = [self._summary(path) for path in self._directories()]
+        found = filter(None, map(self._summary, self._directories()))
         return sorted(found, key=lambda summary: (summary.updated, summary.name), reverse=True)
 
     def delete(self, name: str) -> None:
@@ -104,13 +107,16 @@ class Store:
             raise _unreadable(self.directory, fault) from None
         return [path for path in found if not path.name.startswith(".") and path.is_dir()]
 
-    def _summary(self, path: Path) -> Summary:
+    def _summary(self, path: Path) -> Summary | None:
+        """None if it was deleted in between."""
         try:
             kept = read_record(path)
             media = sum(entry.stat().st_size for entry in os.scandir(path / DIRECTORY)) if _has_media(path) else 0
             caches = self._caches.nbytes(path.name)
         except (StoreError, OSError) as fault:
-            return Summary(path.name, datetime.fromtimestamp(path.stat().st_mtime, UTC), fault=str(fault))
+            with suppress(OSError):
+                return Summary(path.name, datetime.fromtimestamp(path.stat().st_mtime, UTC), fault=str(fault))
+            return None
         return Summary(path.name, kept.updated, kept.turns, kept.first_words, kept.model, media, caches)
 
 

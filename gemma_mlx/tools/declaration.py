@@ -61,7 +61,7 @@ def tool(function: Callable[P, R]) -> Tool[P, R]:
         raise InputError(f"{name} cannot be a tool: give a plain function, neither async nor a generator")
     try:
         hints = get_type_hints(function)
-    except NameError as fault:
+    except (AttributeError, NameError, SyntaxError, TypeError) as fault:
         raise InputError(f"the type hints of {name} cannot be read: {fault}") from None
     parameters = inspect.signature(function).parameters
     description, texts = _described(inspect.getdoc(function) or "")

@@ -13,7 +13,7 @@ from gemma_mlx.errors import GemmaError, InputError
 from gemma_mlx.generation.events import Event, Finished, Notice
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.json_values import check_mapping
-from gemma_mlx.inputs.message import Audio, Image, Part, Text, ToolCall, Video
+from gemma_mlx.inputs.message import Part, Text, ToolCall
 from gemma_mlx.tools.declaration import Tool
 from gemma_mlx.tools.schema import fitted_object
 
@@ -137,8 +137,8 @@ def _as_result(name: str, returned: object) -> Result:
     if isinstance(returned, str):
         return returned
     parts = returned if isinstance(returned, list | tuple) else (returned,)
-    if any(isinstance(part, Image | Audio | Video) for part in parts):
-        return tuple(part if isinstance(part, Image | Audio | Video) else Text(str(part)) for part in parts)
+    if any(isinstance(part, Part) for part in parts):
+        return tuple(part if isinstance(part, Part) else Text(str(part)) for part in parts)
     mapping = returned if isinstance(returned, Mapping) else {"value": returned}
     try:
         check_mapping(mapping, name)

@@ -39,6 +39,8 @@ def of_hint(hint: object) -> dict[str, Any] | None:
         return _of_choices(arguments)
     if origin in (Union, UnionType):
         return _of_optional(arguments)
+    if origin in _TYPES and not arguments:  # `typing.List` and `typing.Dict`
+        return of_hint(origin)
     if origin is dict:
         return {"type": "object"} if arguments[0] is str and of_hint(arguments[1]) else None
     if origin is list:

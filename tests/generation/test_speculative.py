@@ -22,14 +22,14 @@ from gemma_mlx.model.cache import Caches
 from gemma_mlx.model.drafter import Drafter
 from gemma_mlx.model.gemma import GemmaModel
 from tests import tiny
-from tests.generation.drafters import Changing, Noted, Scripted, Wrong, always, livelier_model, never, sometimes
+from tests.generation.drafters import Changing, Listed, Noted, Scripted, Wrong, always, livelier_model, never, sometimes
 from tests.states import cold, same_caches
 
 MODEL, DRAFTER = livelier_model(), tiny.drafter()
 GREEDY = Sampler(temperature=0)
 TOKENS = 20
 OPTIONS = DecodeOptions(GREEDY, TOKENS)
-PROMPTS, CASES, CASE_TOKENS = 25, 8 * 25, 16
+PROMPTS, CASES, CASE_TOKENS = 25, 8 * 25, 18
 
 
 @functools.cache
@@ -215,22 +215,8 @@ def test_rests_one_step_ahead() -> None:
         assert caches.offset == others.offset
 
 
-class _Listed:
-    """These depths, one a round."""
-
-    def __init__(self, depths: list[int]) -> None:
-        self.depths, self.asked = depths, 0
-
-    def choose(self, position: int) -> int:
-        self.asked += 1
-        return self.depths[self.asked - 1]
-
-    def record(self, done: object) -> None:
-        """Nothing to learn."""
-
-
 def test_every_round_is_chosen_once_and_told() -> None:
-    listed = _Listed([2, 0, 0, 3, 1, 0, 4, 0, 0, 0, *[2] * TOKENS])
+    listed = Listed([2, 0, 0, 3, 1, 0, 4, 0, 0, 0, *[2] * TOKENS])
     noted, started = Noted(listed), time.perf_counter()
     assert len(_decoded(_scripted(sometimes(0, 0.3)), noted)) == TOKENS
     spent = time.perf_counter() - started

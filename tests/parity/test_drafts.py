@@ -23,7 +23,7 @@ from tests.parity.conftest import Pair
 from tests.parity.reference import Reference, assistant_step, cut, reference_logits, scaled_embedding
 from tests.parity.shapes import AUDIO, IMAGE, VIDEO
 
-NEW_TOKENS = 20
+NEW_TOKENS, ALL_COUNTS = 12, 20  # as many as it takes to accept each number of drafts
 PLACEHOLDERS = (IMAGE, AUDIO, VIDEO)  # the reference counts them as media wherever they stand
 
 
@@ -75,7 +75,7 @@ def test_drafts_of_every_round(
 def test_drafts_after_accepted_ones(pair: Pair, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read is partly right, so that a state comes from each slot of a block; the drafts stay the network's."""
     prompt = random_prompt(pair.shape, kind, np.random.default_rng(51))
-    options, depth = DecodeOptions(Sampler(temperature=0, suppress_tokens=PLACEHOLDERS), NEW_TOKENS), 4
+    options, depth = DecodeOptions(Sampler(temperature=0, suppress_tokens=PLACEHOLDERS), ALL_COUNTS), 4
     caches = Caches(pair.model.config.text_config)
     ids = [token.id for token in decode(pair.model, ours.read(pair.model, prompt, caches)[:, -1:], caches, options)]
     rounds: list[tuple[int, Drafts]] = []

@@ -126,6 +126,25 @@ def test_a_write_that_fails_leaves_what_was_there(root: Path, fault: Exception, 
     assert kept(root) == {"a": 7}
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (CheckpointError("of other weights"), "of other weights"),
+        (MemoryPlanError("no memory"), "no memory"),
+        (OSError(5, "Input/output error"), ".* cannot be read \\(Input/output error\\)"),
+    ],
+)
+def test_what_cannot_be_taken_is_read_again(root: Path, fault: Exception, words: str) -> None:
+    ours = files(root)
+    ours.save("a", 0, of(7))
+
+    def read(path: Path) -> None:
+        raise fault
+
+    assert re.fullmatch(f"a is read again with the next message: {words}", ours.load("a", read) or "")
+    assert kept(root) == {"a": 7}
+
+
 def test_ctrl_c_leaves_what_was_there(root: Path) -> None:
     ours = files(root)
     ours.save("a", 0, of(7))

@@ -122,6 +122,16 @@ def test_nothing_is_overwritten_unless_it_may_be(store: Store, tmp_path: Path) -
         exported(store, out / "other" / "below")
 
 
+def test_not_where_the_conversation_is_kept(store: Store) -> None:
+    home = store.path("holiday")
+    before = (home / "conversation.json").read_bytes()
+    for place in (home, home / "media", home / "new"):
+        with pytest.raises(StoreError, match="is where the conversation is kept: choose another place with -o"):
+            exported(store, place, as_json=True, force=True)
+    assert (home / "conversation.json").read_bytes() == before
+    assert not (home / "new").exists()
+
+
 def test_media_that_are_gone_are_told(store: Store, tmp_path: Path) -> None:
     first, *_ = sorted((store.path("holiday") / "media").iterdir())
     first.unlink()

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -76,6 +77,16 @@ def test_what_the_list_says() -> None:
     assert replace(EMPTY, pending=(MEDIUM, Text("sent"))).first_words == "sent"
 
 
+def test_mappings_of_any_kind() -> None:
+    inner: MappingProxyType[str, Any] = MappingProxyType({"a": ({"b": 1}, MappingProxyType({}))})
+    message = StoredMessage("tool", (), calls=(ToolCall("f", inner, "1"),), answers="1", value={"deep": inner})
+    found = decode(encode(replace(EMPTY, messages=(message,), tools=(MappingProxyType({"name": inner}),))))
+    plain = {"a": [{"b": 1}, {}]}
+    assert found.tools == ({"name": plain},)
+    assert found.messages[0].value == {"deep": plain}
+    assert found.messages[0].calls[0].arguments == plain
+
+
 def test_times_of_other_zones() -> None:
     time = datetime(2026, 1, 1, 0, 30, tzinfo=timezone(timedelta(hours=2)))
     assert decode(encode(replace(EMPTY, created=time))).created == time
@@ -115,6 +126,11 @@ def test_times_of_other_zones() -> None:
         (with_part(video="a.mp4", files=list(VIDEO.files), timestamps=[0.0]), "a part of video has 2 files"),
         (with_part(video="a.mp4", files=list(VIDEO.files), timestamps=[0.0, "1"]), "timestamps holds something else"),
         (with_part(video="a.mp4", files=[], timestamps=[]), "a part of video has 0 files"),
+        *[
+            (with_part(video="a.mp4", files=list(VIDEO.files[:1]), timestamps=[time]), "timestamps holds something")
+            for time in (float("nan"), float("inf"), 10**400)
+        ],
+        *[(changed(created=f"{year}-01-01T00:00:00+00:00"), f"in the year {int(year)}") for year in ("0001", "9999")],
     ],
 )
 def test_damage_is_told(content: bytes, words: str) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from gemma_mlx.errors import StoreError
 from gemma_mlx.models import home_directory
+from gemma_mlx.store import store as module
 from gemma_mlx.store.files import locked
+from gemma_mlx.store.home import read_record as read
 from gemma_mlx.store.store import Store
 from tests.store.talk import assistant, followed, picture, user
 
@@ -134,16 +136,45 @@ def test_deleting_leaves_nothing(store: Store) -> None:
 
 
 def test_what_killed_programs_left_goes(store: Store) -> None:
-    for name in (".1-new", ".2-old", ".3-open"):
+    new, old, opened, foreign = ".1-00000000", ".2-00000000", ".3-00000000", ".git"
+    for name in (new, old, opened, foreign):
         (store.directory / name).mkdir()
         (store.directory / name / "conversation.json").touch()
-    for name in (".2-old", ".3-open"):
+    for name in (old, opened, foreign):
         os.utime(store.directory / name, (time.time() - 100,) * 2)
     assert len(store.summaries()) == 2
-    with locked(store.directory / ".3-open"):
-        os.utime(store.directory / ".3-open", (time.time() - 100,) * 2)
+    with locked(store.directory / opened):
+        os.utime(store.directory / opened, (time.time() - 100,) * 2)
         store.delete("first")
-    assert sorted(path.name for path in store.directory.iterdir()) == [".1-new", ".3-open", "second"]
+    assert sorted(path.name for path in store.directory.iterdir()) == [new, opened, foreign, "second"]
+    assert [path.name for path in (store.directory / foreign).iterdir()] == ["conversation.json"]
+
+
+def test_a_name_is_found_in_either_spelling(store: Store) -> None:
+    for composed, decomposed in (("für", "fu\u0308r"), ("é", "e\u0301")):
+        (store.directory / decomposed).mkdir()  # as some file systems give names back
+        assert store.path(composed) == store.path(decomposed) == store.directory / decomposed
+    assert store.path("first") == store.directory / "first"
+    with pytest.raises(StoreError, match="is it für"):
+        store.path("fu\u0308")
+
+
+def test_one_that_disappears_while_they_are_listed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deleted(path: Path) -> None:
+        shutil.rmtree(path)
+        raise StoreError("gone")
+
+    monkeypatch.setattr(module, "read_record", lambda path: deleted(path) if path.name == "first" else read(path))
+    assert [summary.name for summary in store.summaries()] == ["second"]
+
+
+def test_a_full_disk_can_be_cleared(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    store.delete("first")
+    assert [summary.name for summary in store.summaries()] == ["second"]
 
 
 def test_what_cannot_be_deleted_is_not_left_locked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import date
-from typing import Any, Literal, Optional, Union
+from typing import Any, Dict, List, Literal, Optional, Union  # noqa: UP035
 
 import pytest
 
@@ -118,6 +118,8 @@ def test_a_method_is_a_tool_of_its_object() -> None:
         (None, None),
         (date, None),
         (Callable[[], int], None),
+        (List, {"type": "array"}),  # noqa: UP006
+        (Dict, {"type": "object"}),  # noqa: UP006
     ],
 )
 def test_schemas_of_type_hints(hint: object, schema: dict[str, Any] | None) -> None:
@@ -132,6 +134,12 @@ def _dated(when: date) -> None: ...
 
 
 def _forward(when: "Nowhere") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+def _garbled(when: "int[") -> None: ...  # type: ignore[valid-type]  # noqa: F722
+
+
+def _inside(when: "date.Nowhere") -> None: ...  # type: ignore[name-defined]
 
 
 def _many(*cities: str) -> None: ...
@@ -168,6 +176,8 @@ def _misspelt(city: str) -> None:
         (_unhinted, "city of _unhinted has no type"),
         (_dated, r"when of _dated is a datetime\.date.*use str"),
         (_forward, "_forward.*Nowhere"),
+        (_garbled, "the type hints of _garbled cannot be read"),
+        (_inside, "the type hints of _inside cannot be read"),
         (_many, r"_many.*\*cities"),
         (_named, r"_named.*\*\*cities"),
         (_positional, "_positional.*city"),

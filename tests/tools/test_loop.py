@@ -15,6 +15,7 @@ from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.message import Part, Text, ToolCall
 from gemma_mlx.tools.loop import Result
 
+TEXT = Text("as a part")
 PICTURE = gm.Image("a.png", np.zeros((48, 48, 3), np.uint8))
 
 
@@ -73,6 +74,8 @@ RETURNED: dict[str, Any] = {
     "list": [1, "a", None],
     "picture": PICTURE,
     "pictures": ["see", PICTURE, PICTURE],
+    "part": TEXT,
+    "parts": (TEXT, 21, PICTURE),
 }
 
 
@@ -147,6 +150,7 @@ def test_functions_are_run_after_their_reply_has_ended() -> None:
         ("mapping", {"t": 21}),
         ("list", {"value": [1, "a", None]}),
         ("picture", (PICTURE,)),
+        ("part", (TEXT,)),
     ],
 )
 def test_results(what: str, result: Result) -> None:
@@ -158,6 +162,8 @@ def test_text_and_pictures_keep_their_order() -> None:
     assert isinstance(result, tuple)
     assert isinstance(result[0], Text)
     assert result[1:] == (PICTURE, PICTURE)
+    result = _result(_call("give", what="parts"))
+    assert [part.text if isinstance(part, Text) else part for part in result] == ["as a part", "21", PICTURE]
 
 
 @pytest.mark.parametrize(
