@@ -2,11 +2,12 @@
 
 What goes wrong with a call (an unknown name, arguments that do not fit, an exception, a result that cannot be shown)
 is told to the model as the call's result: it can try again. A call that cannot be read is none: with no other call in
-its reply, the loop ends there. However the loop ends, every call has a result, so the conversation can go on.
+its reply, the loop ends there. However the loop ends, every call has a result if there is room for one, so the
+conversation can go on.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Protocol
 
 from gemma_mlx.errors import GemmaError, InputError
@@ -83,8 +84,10 @@ def _steps(
             for call in finished.calls if left else ():
                 _respond(chat, call, _result(functions, call))
         finally:
-            for call in chat.unanswered:
-                chat.respond(call, f"{call.name} was not run: {'interrupted' if left else 'too many calls in a row'}")
+            why = "interrupted" if left else "too many calls in a row"
+            with suppress(GemmaError):  # where not even that fits, the call waits on: what ended the loop is told
+                for call in chat.unanswered:
+                    chat.respond(call, f"{call.name} was not run: {why}")
     yield Notice(f"the last calls were not run: {max_steps} steps are the limit (max_steps)")
     yield finished
 

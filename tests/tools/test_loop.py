@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gemma_mlx as gm
-from gemma_mlx.errors import InputError
+from gemma_mlx.errors import ContextError, InputError
 from gemma_mlx.generation.events import BadCall, Event, Finished, Notice, TextDelta
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.message import Part, Text, ToolCall
@@ -222,6 +222,25 @@ def test_an_interrupted_function_leaves_no_call_open() -> None:
         "2": "stop was not run: interrupted",
         "3": "add was not run: interrupted",
     }
+
+
+class Full(Scripted):
+    """One whose context has no room for any result."""
+
+    def respond(self, call: ToolCall, result: Result) -> None:
+        raise ContextError("the context is full")
+
+
+def test_an_interrupt_is_told_even_where_no_result_has_room() -> None:
+    chat = Full([_calling(_call("stop", how="interrupt"))])
+    with pytest.raises(KeyboardInterrupt):
+        list(gm.run_tools(chat, "Q", tools=TOOLS))
+    assert [call.name for call in chat.unanswered] == ["stop"]
+
+
+def test_a_full_context_is_told() -> None:
+    with pytest.raises(ContextError, match="full"):
+        list(gm.run_tools(Full([_calling(_call("add", a=1))]), "Q", tools=TOOLS))
 
 
 def _closed_after(events: Generator[Event], kind: type[Event]) -> None:
