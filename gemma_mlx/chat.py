@@ -121,19 +121,20 @@ class Chat:
             raise InputError("there is nothing to answer: give a prompt or an attachment")
         self._retries = 0 if parts else self._retries
         options = ReplyOptions(sampler, max_tokens, tuple(stop), draft_depth, loop_guard)
-        decoding = options.decoding(self.gemma.sampler, turns.steps(self.history) + 2**32 * self._retries)
-        self._replying = self._reply(parts, options, decoding)
-        return self._replying
+        return self._begin_reply(parts, options, self.history)
 
     def respond(self, call: ToolCall, result: str | Mapping[str, Any] | Sequence[Part]) -> None:
         """The result of a call, as text, as a mapping of JSON values, or as parts with pictures.
 
-        Once every call has one, `reply()` goes on. Raises `InputError` for a call that does not wait for a result.
+        Once every call has one, `reply()` goes on. Raises `InputError` for a call that does not wait for a result, or a
+        result that the model cannot take, `ContextError` for one that does not fit: the call then waits for another.
         """
         self._end_reply()
         if call.id not in {each.id for each in self.unanswered}:
             raise InputError(f"no call {call.id!r} waits for a result: answer those in Chat.unanswered, each once")
-        self.history = (*self.history, turns.result_of(call, result))
+        answered = (*self.history, turns.result_of(call, result))
+        self._excerpt.fitting(answered, self.context.limit, 0 if self.when_full == "drop" else None, reply=True)
+        self.history = answered
 
     def settle(self, interrupted: Callable[[], bool] = never) -> None:
         """Read the conversation as history renders it, so that the next turn begins where a cold prompt would.
@@ -142,7 +143,7 @@ class Chat:
         fit is left to the next turn as well, which tells.
         """
         self._end_reply()
-        if not self.history:
+        if not self._excerpt.reads(self.history):
             return
         prompt = self._excerpt.prompt(self.history, reply=False)
         if not turns.goes_on(self.history):
@@ -159,7 +160,8 @@ class Chat:
         had said; None if there is nothing to take back."""
         self._end_reply()
         if self.pending:
-            taken, self.pending = Message("user", self.pending), ()
+            taken = Message("user", self.pending)
+            self._change(self.history)
             return taken
         if not turns.turn_starts(self.history):
             return None
@@ -177,8 +179,7 @@ class Chat:
         parts = turns.with_text(self.history[len(left)], text)
         if not parts:
             raise InputError("the text is empty: give a prompt, or undo the turn")
-        self._change(left)
-        self.pending = parts
+        self._change(left, parts)
 
     def regenerate(
         self,
@@ -196,14 +197,11 @@ class Chat:
         self._end_reply()
         self._refuse_pending()
         asked = turns.asked(self.history)
-        ReplyOptions(sampler, max_tokens, tuple(stop), draft_depth, loop_guard).decoding(
-            self.gemma.sampler, 0
-        )  # or refused
-        self._change(asked)
+        options = ReplyOptions(sampler, max_tokens, tuple(stop), draft_depth, loop_guard)
         self._retries += 1
-        return self.reply(
-            None, sampler, max_tokens=max_tokens, stop=stop, draft_depth=draft_depth, loop_guard=loop_guard
-        )
+        events = self._begin_reply((), options, asked)
+        self._change(asked)
+        return events
 
     def branch(self) -> "Chat":
         """Another conversation that begins like this one. Raises `MemoryPlanError` if its caches do not fit."""
@@ -212,6 +210,11 @@ class Chat:
         other.context, other.keep, other._notices = self.context.fork(), None, []
         other._pace = Pace(self.gemma)
         return other
+
+    def _begin_reply(self, parts: tuple[Part, ...], options: ReplyOptions, history: History) -> Generator[Event]:
+        decoding = options.decoding(self.gemma.sampler, turns.steps(history) + 2**32 * self._retries)
+        self._replying = self._reply(parts, options, decoding)
+        return self._replying
 
     def _reply(self, parts: tuple[Part, ...], options: ReplyOptions, decoding: DecodeOptions) -> Generator[Event]:
         started = time.perf_counter()
@@ -239,10 +242,10 @@ class Chat:
             self._tell(())
         yield answer.finished(usage_of(prompt, read.cached), self._pace.done())
 
-    def _change(self, history: History) -> None:
+    def _change(self, history: History, pending: tuple[Part, ...] = ()) -> None:
         """Go on with a beginning of this history; what was dropped returns if nothing else is left."""
-        self.history = history
-        if turns.beginning(history) + self.dropped >= len(history):
+        self.history, self.pending = history, pending
+        if not pending and turns.beginning(history) + self.dropped >= len(history):
             self.dropped = 0
 
     def _end_reply(self) -> None:
@@ -270,15 +273,15 @@ class Chat:
 
     def _fitting(self, messages: History, room: int, *, reply: bool) -> Prompt:
         """The prompt, with room for so many tokens after it if the oldest turns may be dropped for that."""
-        excerpt, prompt = self._excerpt.fitting(
-            messages, self.context.limit, room if self.when_full == "drop" else None, reply=reply
-        )
+        free = room if self.when_full == "drop" else None
+        excerpt, prompt = self._excerpt.fitting(messages, self.context.limit, free, reply=reply)
         if excerpt.dropped > self.dropped:
             self.dropped = excerpt.dropped
             many = f"the {self.dropped} oldest messages are no longer read"
             self._notices.append(f"the context of {self.context.limit} tokens is full: {many}")
         if (lost := self.context.lost(prompt)) > SLACK:
-            self._notices.append(f"{lost} tokens are read again: nothing that was kept leads back to where they end")
+            line = f"{lost} tokens are read again: nothing that was kept leads back to where they end"
+            self._notices += [] if line in self._notices else [line]  # it is if the last try was ended
         return prompt
 
     def _turn_start(self, prompt: Prompt) -> int:

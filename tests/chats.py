@@ -21,7 +21,8 @@ from gemma_mlx.generation.loop import DecodeOptions
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.generation.speculative import Drafting
 from gemma_mlx.inputs.message import Audio, Image, Video
-from gemma_mlx.inputs.prompt import Prompt
+from gemma_mlx.inputs.prompt import Prompt, PromptBuilder
+from gemma_mlx.inputs.template import ChatTemplate
 from gemma_mlx.loading import Gemma, LoadOptions, load
 from gemma_mlx.model.gemma import GemmaModel
 from tests.states import cold, same_caches
@@ -31,8 +32,10 @@ GREEDY = Sampler(temperature=0)
 
 @cache
 def demo() -> Gemma:
-    """The demo model with its drafter."""
-    return load("demo", LoadOptions(dtype="float32", context=4096))
+    """The demo model with its drafter, and a template that like the published ones cannot render nothing."""
+    gemma = load("demo", LoadOptions(dtype="float32", context=4096))
+    source = "{%- set first = messages[0]['role'] -%}" + (gemma.path / "chat_template.jinja").read_text("utf-8")
+    return replace(gemma, prompts=PromptBuilder(gemma.tokenizer, ChatTemplate(source, {}), gemma.config))
 
 
 @cache

@@ -1,11 +1,14 @@
-"""What every test is kept from: models that the person who runs it has pulled or named."""
+"""What every test is kept from: models that the person who runs it has pulled or named, a Ctrl-C that is ignored."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from gemma_mlx.models import HOME_VARIABLE
 from gemma_mlx.options import MODEL_VARIABLE
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and what they start, ignore it
 
 
 @pytest.fixture(autouse=True)

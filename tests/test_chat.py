@@ -72,8 +72,8 @@ def test_six_turns_equal_cold_ones(gemma: Gemma, thinking: bool, system: str | N
             chat.add(part)
         before, read = cold_copy(chat), len(chat.context.keys)
         assert (read > before_turn) == bool(parts)
-        warm = end_of(chat.reply(question, GREEDY, max_tokens=24))
-        again = end_of(before.reply(question, GREEDY, max_tokens=24))
+        warm = end_of(chat.reply(question, GREEDY, max_tokens=10))
+        again = end_of(before.reply(question, GREEDY, max_tokens=10))
         assert (warm.tokens, warm.text, warm.reason) == (again.tokens, again.text, again.reason)
         assert (warm.usage.cached_tokens, again.usage.cached_tokens) == (read, 0)
         assert replace(warm.usage, cached_tokens=0) == again.usage

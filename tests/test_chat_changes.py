@@ -165,7 +165,7 @@ def test_a_branch_that_does_not_fit(demo: Gemma) -> None:
 def test_what_is_read_again_is_told(snapshots: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a mark only the turn is read; without one everything before it as well, and the reply begins with that."""
     monkeypatch.setattr(cache, "STEP", 8)
-    chat = _talk(chats.with_snapshots(chats.noise(), snapshots), "one " * 60, "two", answer=220)
+    chat = _talk(chats.with_snapshots(chats.noise(), snapshots), "one " * 60, "two", answer=120)
     held = len(chat.context.keys)
     chat.undo()
     events = list(chat.reply("three", GREEDY, max_tokens=2))
@@ -197,7 +197,7 @@ def test_an_interrupt_while_a_change_is_read(call: int, monkeypatch: pytest.Monk
     monkeypatch.setattr(cache, "STEP", 8)
     noise = chats.noise()
     for change in (lambda chat: chat.edit("two"), Chat.undo, lambda chat: chat.regenerate()):
-        chat = _talk(noise, "one " * 40, "two", answer=60)
+        chat = _talk(noise, "one " * 40, "two", answer=30)
         change(chat)
         with failing(noise.model, 2, call, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
             list(chat.reply(None if chat.pending or chat.history[-1].role == "user" else "more", GREEDY))

@@ -123,6 +123,30 @@ def test_a_picture_makes_room_for_itself(demo: Gemma) -> None:
     settled(chat)
 
 
+def test_what_a_picture_dropped_returns_with_it(demo: Gemma) -> None:
+    """If nothing else would be read: the turns before it are all that there is."""
+    chat = Chat(demo, context=LIMIT, when_full="drop")
+    end_of(chat.reply("What is MLX?", GREEDY, max_tokens=20))
+    chat.settle()
+    chat.add(image(9, 15))
+    assert chat.dropped == len(chat.history) == 2
+    chat.settle()  # with nothing before the open turn that is read
+    chat.undo()
+    assert chat.dropped == 0
+    answers_like_a_cold_chat(chat, "Why?")
+
+
+def test_an_edited_turn_is_read_without_what_was_dropped_before_it(demo: Gemma) -> None:
+    chat = Chat(demo, context=LIMIT, when_full="drop")
+    end_of(chat.reply("What is MLX?", GREEDY, max_tokens=20))
+    list(chat.reply("word " * 120, GREEDY, max_tokens=20))
+    assert (chat.dropped, len(chat.history)) == (2, 4)
+    chat.edit("word " * 110)
+    assert (chat.dropped, len(chat.history)) == (2, 2)
+    assert notices(list(chat.reply(None, GREEDY, max_tokens=5))) == []
+    answers_like_a_cold_chat(chat, "Why?")
+
+
 def test_an_exchange_with_tools_is_dropped_whole_or_not_at_all(demo: Gemma) -> None:
     chat = Chat(demo, tools=[TOOL], context=300, when_full="drop")
     for number in range(1, 9):

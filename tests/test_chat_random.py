@@ -101,13 +101,13 @@ class Walk:
         self.replies(self.chat.reply, [*self.chat.context.keys], None)
 
     def break_off(self) -> None:
-        events = self.chat.reply(self.ask(), GREEDY, max_tokens=40, draft_depth=self.depth)
+        events = self.chat.reply(self.ask(), GREEDY, max_tokens=20, draft_depth=self.depth)
         list(islice(events, self.rng.randrange(1, 12)))
         events.close()
 
     def replies(self, reply: Callable[..., Iterator[Event]], held: list[Key] | None, question: str | None) -> None:
         """Reply, warm and cold, and compare; `held`: what the caches held before."""
-        most = self.rng.choice([3, 20, 80])
+        most = self.rng.choice([2, 12, 36])
         settled_keys = keys_of(rendered(self.chat).segments) if self.chat.history else []
         if held is None:
             held = [*self.chat.context.keys]
@@ -132,7 +132,7 @@ def turns_before(chat: Chat) -> Chat:
     return other
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_ten_random_steps(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "STEP", 16)
     gemma = chats.with_snapshots(chats.noise() if seed % 2 else chats.demo(), 24)

@@ -1,6 +1,7 @@
 """Calls of tools: one turn of the model over several replies, warm as cold, with its thoughts until it is over."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 
 from gemma_mlx.chat import Chat
 from gemma_mlx.context.context import common_prefix, keys_of
-from gemma_mlx.errors import InputError
+from gemma_mlx.errors import ContextError, InputError
 from gemma_mlx.generation.events import Finished
 from gemma_mlx.inputs.message import Message, Part, Text, ToolCall
+from gemma_mlx.inputs.prompt import PromptBuilder
+from gemma_mlx.inputs.template import ChatTemplate
 from gemma_mlx.loading import Gemma
 from tests import chats
 from tests.chats import GREEDY, answers_like_a_cold_chat, cold_copy, end_of, ids_of, image, rendered, saying, settled
@@ -134,6 +137,35 @@ def test_what_waits_for_a_result_is_named(demo: Gemma) -> None:
     assert taken.text == "What is there?"
     assert not chat.history
     assert not chat.unanswered
+
+
+def test_a_result_that_cannot_be_read_is_refused(demo: Gemma) -> None:
+    """When it is given: afterwards only undoing the turn would help."""
+    blind = PromptBuilder(demo.tokenizer, ChatTemplate.load(demo.path), replace(demo.config, vision_config=None))
+    chat = Chat(replace(demo, prompts=blind), tools=[TOOL], context=200)
+    (call,) = _calling(chat, CALL)
+    for result, fault, words in (
+        ([image()], InputError, "this model does not see"),
+        ("word " * 300, ContextError, "the context holds 200"),
+    ):
+        with pytest.raises(fault, match=words):
+            chat.respond(call, result)
+        assert [*chat.unanswered] == [call]
+    chat.respond(call, "It cannot be shown.")
+    answers_like_a_cold_chat(chat, None)
+
+
+def test_a_long_result_makes_room_for_itself(demo: Gemma) -> None:
+    chat = Chat(demo, context=400, when_full="drop", tools=[TOOL])
+    while rendered(chat).n_tokens < 250 if chat.history else True:
+        end_of(chat.reply("What is MLX?", GREEDY, max_tokens=20))
+    (call,) = _calling(chat, CALL)
+    chat.respond(call, "word " * 160)
+    assert not chat.dropped
+    *_, end = chat.reply(None, GREEDY, max_tokens=5)
+    assert isinstance(end, Finished)
+    assert chat.dropped
+    answers_like_a_cold_chat(chat, "Why?")
 
 
 def test_after_the_results_a_person_may_speak_instead(demo: Gemma) -> None:

@@ -94,6 +94,7 @@ class Context:
                 f"the prompt is {prompt.n_tokens} tokens long, the context holds {self.limit}: shorten it, "
                 "attach less, or raise --context"
             )
+        self._agree()
         wanted = keys_of(prompt.segments)[:stop]
         start = self._go_back(self._shared(prompt, wanted))
         for position in marks:
@@ -179,6 +180,7 @@ class Context:
 
     def _admit_copies(self) -> None:
         """Ask for the memory of another copy of what the caches keep."""
+        self._agree()
         self.admit(len(self.keys) + 1, 1, self.marks.nbytes)  # as if somebody else held the caches
         self.marks.secure_all(self.caches)
 
@@ -202,7 +204,8 @@ class Context:
         return self.caches.offset
 
     def _forget(self) -> None:
-        self.caches, self.marks = Caches(self.model.config.text_config), Marks(self.marks.budget)
+        self.marks = Marks(self.marks.budget)
+        self.caches = Caches(self.model.config.text_config)
 
     @contextmanager
     def _consistent(self) -> Iterator[None]:
@@ -210,9 +213,14 @@ class Context:
         try:
             yield
         finally:
-            self.caches.realign()
-            del self.keys[self.caches.offset :]
-            self.caches.trim(self.caches.offset - len(self.keys))
+            self._agree()
+
+    def _agree(self) -> None:
+        """Cut caches and keys to what both hold. Done again before what relies on it: a second interrupt may have cut
+        the first time short."""
+        self.caches.realign()
+        del self.keys[self.caches.offset :]
+        self.caches.trim(self.caches.offset - len(self.keys))
 
 
 def keys_of(segments: tuple[Segment, ...]) -> list[Key]:

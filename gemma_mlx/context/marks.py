@@ -38,10 +38,15 @@ class Marks:
             self._at[position] = self._at.pop(position, None)
 
     def adopt(self, caches: Caches, positions: Sequence[int], copies: Mapping[int, Snapshot]) -> None:
-        """Marks of the same caches before they were saved."""
-        for position in positions:
-            self.add(caches, position)
-        self._at |= copies
+        """Marks of the same caches before they were saved, of their copies the last used ones that the budget holds."""
+        left = self.budget
+        for position in reversed(positions):
+            if position in copies:
+                left -= copies[position].nbytes
+            if left >= 0 or position not in copies:
+                self._at[position] = copies.get(position)
+        self._at = dict(reversed(self._at.items()))
+        self._prune(caches)
 
     def secure(self, caches: Caches, length: int, at_once: bool = True) -> None:
         """Copy what the caches would drop of marked positions if they grew by so many, one by one if not `at_once`."""

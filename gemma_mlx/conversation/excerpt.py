@@ -26,6 +26,10 @@ class Excerpt:
     enable_thinking: bool
     dropped: int
 
+    def reads(self, history: History) -> bool:
+        """Whether there is anything to render: templates do not take nothing."""
+        return bool(turns.as_read(history, self.dropped))
+
     def prompt(self, history: History, *, reply: bool) -> Prompt:
         """The conversation, and with `reply` what makes the model speak. Raises `InputError`: see `PromptBuilder`."""
         messages = turns.as_read(history, self.dropped)
@@ -52,11 +56,13 @@ class Excerpt:
         held = f"is {prompt.n_tokens} tokens long, the context holds {limit}"
         if turns.without_oldest_turn(history, excerpt.dropped) is None:
             raise ContextError(f"the prompt {held}: shorten it, attach less, or raise --context")
-        ways = 'start a new one, undo a turn, let the oldest turns go (when_full="drop"), or raise --context'
+        ways = "start a new one, undo a turn, let the oldest turns go, or raise --context"
         raise ContextError(f"the conversation {held}: {ways}")
 
     def end(self, history: History, prompt: Prompt) -> int:
         """Where `history` ends in the prompt of a longer one."""
+        if not self.reads(history):
+            return 0
         return common_prefix(keys_of(prompt.segments), keys_of(self.prompt(history, reply=False).segments))
 
     def reply_start(self, asked: History, prompt: Prompt) -> int:

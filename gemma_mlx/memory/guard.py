@@ -27,15 +27,23 @@ class Guard:
     def admit(self, positions: int, piece: int, held: int) -> None:
         """Raise `MemoryPlanError` if a pass of `piece` positions, `positions` with those before it, does not fit
         beside what others use. `held`: bytes of the conversation so far."""
-        needed = self._peak(positions, piece) + max(0, self.in_use() - held - PASSING)
         allowed = self.plan.limit - (self.plan.total - self.plan.peak)
+        others = max(0, self.in_use() - held - PASSING)
+        if self._is_planned(positions, piece) and self.plan.peak + others <= allowed:
+            return
+        needed = self.peak(positions, piece) + others
         if needed > allowed:
             raise MemoryPlanError(
                 f"{positions:,} tokens need {gigabytes(needed)}, {gigabytes(allowed)} are allowed: start a new "
                 "conversation, attach smaller pictures, or plan for more with --memory"
             )
 
-    def _peak(self, positions: int, piece: int) -> int:
+    def _is_planned(self, positions: int, piece: int) -> bool:
+        """Whether the plan's own peak covers the pass, so that nothing needs to be counted: that takes long."""
+        planned = self.plan.knobs
+        return positions <= planned.context and piece <= max(planned.piece_tokens, planned.image_tokens)
+
+    def peak(self, positions: int, piece: int) -> int:
         """Bytes while a pass of `piece` positions that ends at `positions` is under way.
 
         Never more than planned for what the plan allows; a pass that is longer than its pieces is one picture.

@@ -47,9 +47,10 @@ class LayerCache:
     @property
     def trimmable(self) -> int:
         """How many positions can be taken back exactly."""
-        if self.rows is None or self.window is None or self.rows.end == self.rows.offset:
-            return self.offset
-        return self.rows.end - (self.window + 1)
+        rows = self.rows
+        if rows is None:
+            return 0
+        return rows.offset if self.window is None or rows.end == rows.offset else rows.end - self.window - 1
 
     @property
     def nbytes(self) -> int:
@@ -90,7 +91,8 @@ class LayerCache:
     def trim(self, n: int) -> None:
         """Forget the last `n` positions; the caller has checked `trimmable`."""
         if self.rows is not None:
-            self.rows = self.rows._replace(end=self.rows.end - n, offset=self.rows.offset - n)
+            keys, values, end, offset = self.rows
+            self.rows = Rows(keys, values, end - n, offset - n)
 
     def kept_nbytes(self, offset: int) -> int:
         """The most that `kept` takes at a position."""
@@ -174,7 +176,7 @@ class Caches:
 
     @property
     def trimmable(self) -> int:
-        return min(layer.trimmable for layer in self.layers)
+        return min([layer.trimmable for layer in self.layers])
 
     @property
     def nbytes(self) -> int:

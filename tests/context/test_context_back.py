@@ -56,6 +56,35 @@ def test_an_interrupt_between_layers(monkeypatch: pytest.MonkeyPatch, method: st
     read_equals_cold(context, _then(length, 51))
 
 
+@pytest.mark.parametrize("call", range(1, 3 * LAYERS, 4))
+@pytest.mark.parametrize("again", [0, 1, LAYERS])
+def test_a_second_interrupt_while_the_first_is_cleared_up(
+    monkeypatch: pytest.MonkeyPatch, call: int, again: int
+) -> None:
+    """Ctrl-C held down: what it leaves may be uneven, the next read mends it."""
+    context = Context(MODEL, 1000)
+    context.read(Prompt((BEFORE,)))
+    with monkeypatch.context() as patch:
+        calls = count()
+        patch.setattr(LayerCache, "trim", _raising(LayerCache.trim, again))
+        patch.setattr(LayerCache, "append", _appending(lambda: next(calls) == call))
+        with pytest.raises(KeyboardInterrupt):
+            context.read(Prompt((BEFORE, *_then(60, 50))))
+            context.read(Prompt((BEFORE, *_then(60, 51))))
+    read_equals_cold(context, _then(9, 52))
+
+
+def _appending(fails: Callable[[], bool]) -> Callable[..., Any]:
+    append = LayerCache.append
+
+    def changed(self: LayerCache, *rows: Any) -> Any:
+        if fails():
+            raise KeyboardInterrupt
+        return append(self, *rows)
+
+    return changed
+
+
 def test_a_mark_outlives_an_edit_behind_it() -> None:
     context = Context(MODEL, 1000)
     context.read(Prompt((BEFORE,)))

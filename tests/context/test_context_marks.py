@@ -1,6 +1,7 @@
 """Marks: each is an exact way back, copied only when it would be lost, least recently used first out, within bytes."""
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -144,6 +145,23 @@ def test_marks_that_were_never_reached_lead_nowhere() -> None:
     context.read(Prompt(_turns(10)), interrupted=lambda: next(asked), marks=[100, TURN])
     assert read_equals_cold(context, (tiny.text([3] * 250),)).cached == 0
     assert read_equals_cold(context, (tiny.text([4] * 250),)).cached == 0
+
+
+@pytest.mark.parametrize("budget", [0, 2, 9])
+def test_a_file_with_more_than_the_budget_brings_what_was_used_last(budget: int, tmp_path: Path) -> None:
+    """A plan with less memory may read what one with more has written."""
+    context = _with_marks(4, 9 * ONE)
+    context.read(Prompt(_turns(10, 11, 12, 13, 14)))
+    context.save(tmp_path / "talk.safetensors", "weights")
+    other = Context(MODEL, 10_000, PIECE, budget * ONE)
+    other.load(tmp_path / "talk.safetensors", "weights")
+    copies, kept = context.marks.copies, other.marks.copies
+    assert [*kept] == [*copies][len(copies) - len(kept) :]
+    assert len(copies) == 4
+    assert len(kept) >= min(budget, 4)
+    assert other.marks.nbytes <= budget * ONE
+    assert other.marks.positions == [at for at in context.marks.positions if at in other.marks.copies]
+    assert read_equals_cold(other, _turns(*range(10, 10 + 4), 50)).cached == (4 * TURN if budget else 0)
 
 
 def test_marks_of_empty_caches() -> None:

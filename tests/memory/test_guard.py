@@ -110,6 +110,29 @@ def test_what_was_planned_is_admitted_to_the_last_byte(model: ModelBytes, machin
         }:
             if piece <= end <= context and piece <= max(knobs.piece_tokens, knobs.image_tokens):
                 guard.admit(end, piece, 0)
+                assert guard.peak(end, piece) <= planned.peak
+
+
+def test_what_was_planned_is_admitted_without_counting(gemma: Gemma, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, because it is asked before each piece; what is more than planned is counted."""
+    guard, knobs = Guard(gemma.sizes, gemma.plan, lambda: 0), gemma.plan.knobs
+    longest = max(knobs.piece_tokens, knobs.image_tokens)
+    counted: list[tuple[int, int]] = []
+
+    def peak(self: Guard, positions: int, piece: int) -> int:
+        counted.append((positions, piece))
+        return gemma.plan.peak
+
+    monkeypatch.setattr(Guard, "peak", peak)
+    others = 7
+    planned = replace(guard, plan=replace(gemma.plan, limit=gemma.plan.total + others), in_use=lambda: others + PASSING)
+    planned.admit(knobs.context, longest, 0)
+    assert counted == []
+    planned.admit(knobs.context + 1, longest, 0)
+    planned.admit(knobs.context, longest + 1, 0)
+    with pytest.raises(MemoryPlanError):
+        planned.admit(knobs.context, longest, -1)
+    assert len(counted) == 3
 
 
 def test_buffers_of_longer_pieces_are_remembered(gemma: Gemma) -> None:
