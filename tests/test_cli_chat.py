@@ -1,5 +1,6 @@
 """`gemma-mlx chat` as a person and a script use it. Runs the demo model."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tests.terminal.terminal import Terminal
 
 DEMO_DIRECTORY = find_model("demo")
 GREEDY = ("--temperature", "0")
+ENDLESS = ("--temperature", "20", "--top-k", "0", "--top-p", "1", "--seed", "1", "--max-tokens", "20000")
 
 
 @pytest.fixture(autouse=True)
@@ -196,9 +198,20 @@ def test_at_a_terminal_it_answers_saves_and_goes_on(tmp_path: Path) -> None:
         assert terminal.screen.text[-1] == kept
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_was_shown_is_kept_when_the_window_is_closed(number: signal.Signals, tmp_path: Path) -> None:
+    with Terminal("-m", "gemma_mlx", "chat", *ENDLESS, columns=60, home=tmp_path) as terminal:
+        terminal.until_line(">")
+        terminal.type("hello\r")
+        terminal.until(lambda lines: len(lines) > 6 and not lines[-1].startswith("0 of"))
+        terminal.child.kill(number)
+        assert terminal.end() == 128 + number
+    (record,) = tmp_path.rglob("conversation.json")
+    assert [message["role"] for message in json.loads(record.read_text())["messages"]] == ["user", "assistant"]
+
+
 def test_at_a_terminal_ctrl_c_stops_the_answer_only(tmp_path: Path) -> None:
-    endless = ("--temperature", "20", "--top-k", "0", "--top-p", "1", "--seed", "1", "--max-tokens", "20000")
-    with Terminal("-m", "gemma_mlx", "chat", *endless, "--no-save", columns=60, home=tmp_path) as terminal:
+    with Terminal("-m", "gemma_mlx", "chat", *ENDLESS, "--no-save", columns=60, home=tmp_path) as terminal:
         terminal.until_line(">")
         terminal.type("hello\r")
         terminal.until(lambda lines: len(lines) > 6 and not lines[-1].startswith("0 of"))

@@ -138,6 +138,43 @@ def test_the_speeds_are_those_of_the_results() -> None:
     assert f"mlx-vlm {measured['versions']['mlx-vlm']}" in README
 
 
+def test_the_figures_of_conversations_are_those_of_the_results() -> None:
+    turn, resumed = results("second turn")[-1], results("resume")[-1]
+    rows = re.findall(r"^\| (?:the same|mlx-vlm's) .*\| ([\d.]+) \|$", README, re.MULTILINE)
+    ratios = [ratio["median"] for name, ratio in turn["ratios"].items() if name.startswith("ours / ")]
+    assert rows == [f"{ratio:.3f}" for ratio in ratios]
+    assert max(ratios[:3]) <= 0.2
+    assert ratios[3] <= 1
+    assert turn["same_prompt_ids"]
+    assert turn["same_answers"]
+    (rounds,) = re.findall(r"--rounds (\d+)", turn["command"])
+    assert f"{rounds} alternations ([second turn]" in README
+    assert f"{turn['shape']['parameters'] / 1e6:.1f} million\nparameters in all programs" in README
+    assert f"took {turn['programs']['ours']['pause_s']['median']:.2f} s of the pause" in README
+    assert f"conversation of {resumed['held_tokens']:,} tokens" in README
+    assert f"takes **{resumed['resumed / read_again']['median']:.3f}** of the time" in README
+    assert resumed["resumed / read_again"]["median"] <= 0.1
+    assert resumed["same_answers"]
+
+
+def test_the_figures_of_drafting_are_those_of_the_results() -> None:
+    passes, overhead, depths = results("passes")[-1], results("overhead")[-1], results("depths")
+    assert f"trained on: {passes['passes_per_token']['3']['all']:.2f} passes" in README
+    host = overhead["milliseconds_a_round"]["vocabulary 262144"]["depth 8"]["host"]["median"]
+    assert f"{host:.2f} ms of a round with 8 drafts" in README
+    assert host <= 1
+    answers = [line for line in depths if line["grid"] in ("first", "known")]
+    assert {line["seeds"] for line in answers} == {20}
+    assert f"at least **{min(line['lowest_over_plain'] for line in answers):.2f}** of\nplain" in README
+    (exception,) = {(cell["chip"], cell["acceptance"]) for line in answers for cell in line["cells_below_a_bar"]}
+    cells = [cell for line in answers for cell in line["plain_best_worst_plain_best_depth"].items()]
+    others = [figures[1] for name, figures in cells if name != ", ".join(exception)]
+    worst = [figures[1] for name, figures in cells if name == ", ".join(exception)]
+    assert f"at least **{min(others):.2f}** of the best" in README
+    assert f"stays at **{min(worst):.2f} to {max(worst):.2f}** of it" in README
+    assert f"fall to **{min(line['worst_run_over_plain'] for line in answers):.2f}** of plain" in README
+
+
 def test_there_are_transcripts_of_text_picture_recording_and_chat() -> None:
     commands = " ".join(t.command for t in transcripts())
     for word in ("gemma-mlx ask", "gemma-mlx chat", "picture.png", "recording.wav", "--json"):

@@ -63,6 +63,9 @@ class _Talk:
     def think(self, on: bool) -> None:
         self.worker.run(lambda session: session.think(on))
 
+    def could_drop(self) -> bool:
+        return self.worker.run(lambda session: session.could_drop())
+
     def make_room(self, drop: bool) -> None:
         self.worker.run(lambda session: session.make_room(drop))
 
@@ -113,7 +116,7 @@ def chat(
         with settings.loaded(prepared, console, worker.check) as gemma:
             yield Session(settings, prepared, gemma, keeping, worker.check)
 
-    with Worker(own, Session.settle) as worker:
+    with shared.ended_by_signals(), Worker(own, Session.settle) as worker:
         with _surface(worker, no_save) as surface:
             repl = Repl(_Talk(worker), surface, drops=at_terminal)
             if resume is not None:

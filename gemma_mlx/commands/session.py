@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gemma_mlx.loading import Gemma, Prepared
     from gemma_mlx.store.saved import SavedChat
 
+_NOTHING = "nothing was said yet: there is nothing to save"
 LAST = "last"  # instead of a name: the conversation that was used last
 Events = Generator[Event, None, None]
 
@@ -140,6 +141,10 @@ class Session:
     def think(self, on: bool) -> None:
         self.chat.enable_thinking = self.thinking = on
 
+    def could_drop(self) -> bool:
+        """Whether there are turns that a full context would let go if it were allowed to."""
+        return self.when_full == "stop" and bool(turns.turn_starts(self.chat.history))
+
     def make_room(self, drop: bool) -> None:
         """Whether a full context lets the oldest turns go."""
         self.when_full = self.chat.when_full = "drop" if drop else "stop"
@@ -166,7 +171,7 @@ class Session:
     def stats(self) -> str:
         """The last reply in figures, and the memory that the conversation takes."""
         if self.last is None:
-            raise InputError("nothing was answered yet: ask something")
+            raise InputError("no answer has come to its end yet: ask something")
         return f"{figures(self.last)}\nmemory   {gigabytes(self.chat.context.nbytes)} for what is read"
 
     def save(self, name: str | None) -> str:
@@ -183,7 +188,7 @@ class Session:
     def branch(self, name: str | None) -> str:
         """Leave the conversation as it is saved and go on in a copy of that name; what was done, in a line."""
         copy = self.store.create(name)
-        before = self.saved.name if self.saved else None
+        before = self.saved.name if self.saved and self.saved.conversation else None
         if self.saved is not None:
             self.saved.save(self.chat)
             self.saved.save_caches(self.chat)
@@ -208,9 +213,14 @@ class Session:
         return line
 
     def _kept(self) -> str:
-        if self.saved is None or self.saved.name is None:
-            return "nothing was said yet: there is nothing to save"
-        return self.saved.fault or f"saved: gemma-mlx chat --resume {quote(self.saved.name)}"
+        if self.saved is None:
+            return _NOTHING
+        if self.saved.fault is not None:
+            return self.saved.fault
+        name = quote(self.saved.name) if self.saved.name else None
+        if self.saved.conversation is None:
+            return f"{_NOTHING}; what is said now is saved as {name}" if name else _NOTHING
+        return f"saved: gemma-mlx chat --resume {name}"
 
     def _watched(self, events: Events) -> Events:
         """The events; the last one is remembered, a conversation that cannot be saved is told once."""

@@ -7,8 +7,11 @@ does.
 import functools
 import inspect
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -48,6 +51,26 @@ def with_settings(body: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature([*own, *shared.values()])  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in (*own, *shared.values())}
     return run
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """A closed window (SIGHUP) and SIGTERM leave the block as SystemExit, so that what was shown of an answer is kept
+    and the terminal is as it was; the second one ends the program at once. Ignored signals stay ignored."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise SystemExit(128 + number)
+
+    usual = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    for number, handler in usual.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 def is_capable_terminal() -> bool:

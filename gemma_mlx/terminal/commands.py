@@ -34,16 +34,16 @@ COMMANDS = (
     Command("/quit", "", "leave (so do Ctrl-D, and Ctrl-C twice)"),
 )
 NAMES = tuple(command.name for command in COMMANDS)
-_WIDTH = max(len(f"{command.name} {command.takes}") for command in COMMANDS)
-HELP = "\n".join(
-    [
-        *(f"{f'{command.name} {command.takes}':{_WIDTH}}  {command.does}" for command in COMMANDS),
-        "Ctrl-C stops an answer; what was shown of it stays in the conversation.",
-    ]
-)
+_USES = tuple(f"{command.name} {command.takes}".rstrip() for command in COMMANDS)
+_WIDTH = max(map(len, _USES))
+_INTERRUPT = "Ctrl-C stops an answer; what was shown of it stays in the conversation."
+_PAIRS = tuple(zip(_USES, (command.does for command in COMMANDS), strict=True))
+HELP = "\n".join([*(f"{use:{_WIDTH}}  {does}" for use, does in _PAIRS), _INTERRUPT])
+NARROW_HELP = "\n".join([*(f"{use}: {does}" for use, does in _PAIRS), _INTERRUPT])  # where its columns would break
+HELP_WIDTH = max(map(len, HELP.splitlines()))
 KEYS = (
-    "Alt-Enter starts a new line, Tab completes, Ctrl-R searches what you wrote before;\n"
-    "a line that is only the name of a picture, recording or video attaches it."
+    "Alt-Enter starts a new line, Tab completes, Ctrl-R searches what you wrote before.\n"
+    "A picture, recording or video that is dropped on the window is attached."
 )
 
 
@@ -51,6 +51,8 @@ def split(line: str) -> tuple[str, str]:
     """The command of a line that begins with "/", and what follows it. Raises `InputError` if there is no such one."""
     name, *rest = line.split(maxsplit=1)
     if name not in NAMES:
+        if "/" in name[1:]:
+            raise InputError(f"{name} is no command: /attach FILE reads a picture, recording or video")
         near = get_close_matches(name, NAMES, n=1, cutoff=0.5)
         hint = f"{near[0]} is, and /help lists them" if near else "/help lists them"
         raise InputError(f"{name} is no command: {hint}")

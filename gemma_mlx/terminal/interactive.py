@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gemma_mlx.generation.events import Event, Finished, TextDelta
+from gemma_mlx.terminal.commands import HELP, HELP_WIDTH, KEYS, NARROW_HELP
 from gemma_mlx.terminal.markdown import lines_of
 from gemma_mlx.terminal.prompt import Prompt
 from gemma_mlx.terminal.region import Region
@@ -46,7 +47,11 @@ class Interactive:
         text = visible(line)
         if sys.stderr.isatty():  # lines end between words
             text = "\n".join(lines_of(Text(text), self._console, self._region.width))
-        print(text, file=sys.stderr, flush=True)
+        print(f"{text}\n", end="", file=sys.stderr, flush=True)  # at once: Ctrl-C cannot leave the line open
+
+    def explain(self) -> None:
+        self.say(HELP if self._region.width >= HELP_WIDTH else NARROW_HELP)
+        self.say(KEYS)
 
     def recall(self, question: str, answer: str) -> None:
         self.say(f"> {question}")

@@ -77,7 +77,8 @@ def cells(line: str) -> int:
 
 @cache
 def _parser() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("reference")
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    return parser.disable(["reference", "image"])  # a picture would be drawn without its address
 
 
 def _keep_line_breaks(tokens: Iterable[Token]) -> None:

@@ -1,11 +1,14 @@
 """File names as people give them: typed, quoted, or dropped on a terminal. Knows names and suffixes: not contents."""
 
 import os
+import re
 import shlex
 from mimetypes import guess_type
 from urllib.parse import unquote, urlsplit
 
 from gemma_mlx.errors import InputError
+
+_WORD = re.compile(r"""(?:\\.|'[^']*'|"[^"]*"|[^\s\\'"])+(?!\S)""")  # of a shell
 
 
 def given(text: str) -> str:
@@ -29,6 +32,19 @@ def dropped(line: str) -> list[str]:
         if files and all(is_medium(file) for file in files):
             return files
     return []
+
+
+def dropped_before(line: str) -> tuple[list[str], str]:
+    """The pictures, recordings and videos that a line begins with, by their whole paths as a terminal writes them, and
+    the text after them."""
+    files: list[str] = []
+    while word := _WORD.match(line):
+        names = [_of_address(name) for name in _words(word[0])]
+        if len(names) != 1 or not os.path.isabs(names[0]) or not is_medium(names[0]):
+            break
+        files += names
+        line = line[word.end() :].lstrip()
+    return files, line
 
 
 def _words(text: str) -> list[str]:

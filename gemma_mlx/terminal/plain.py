@@ -9,7 +9,8 @@ from typing import Any, TextIO
 
 from gemma_mlx.generation.events import BadCall, Event, Finished, Notice, TextDelta
 from gemma_mlx.inputs.message import ToolCall
-from gemma_mlx.terminal.words import called, ending, unreadable, visible
+from gemma_mlx.terminal.commands import HELP
+from gemma_mlx.terminal.words import called, ending, unreadable, visible, wrapped
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,13 @@ class Console:
         return None
 
     def say(self, line: str) -> None:
-        """One line that is not part of an answer."""
-        print(visible(line) if self.err.isatty() else line, file=self.err, flush=True)
+        """One line that is not part of an answer; on a terminal it is broken between words."""
+        text = wrapped(visible(line)) if self.err.isatty() else line
+        print(f"{text}\n", end="", file=self.err, flush=True)  # at once: Ctrl-C cannot leave the line open
+
+    def explain(self) -> None:
+        """What the commands are."""
+        self.say(HELP)
 
     def recall(self, question: str, answer: str) -> None:
         """What was said before, on `err`: it is no answer to what is asked now."""

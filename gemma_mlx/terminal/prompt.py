@@ -15,6 +15,7 @@ from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import has_focus
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.layout.processors import TabsProcessor
 from prompt_toolkit.styles import Style
 
 from gemma_mlx.terminal.commands import COMMANDS
@@ -39,7 +40,10 @@ class Prompt:
             bottom_toolbar=lambda: status(get_app().output.get_size().columns),
             style=_STYLE,
             reserve_space_for_menu=4,
+            input_processors=[TabsProcessor(char1=" ", char2=" ")],  # pasted ones look like tabs, not like ^I
         )
+        # A terminal that is slow to say where its cursor is needs no warning: the status line just comes later.
+        self._session.app.renderer.cpr_not_supported_callback = None
 
     def ask(self, draft: str = "") -> str:
         """What the person writes, beginning with `draft`. Raises EOFError (Ctrl-D) and KeyboardInterrupt (Ctrl-C)."""

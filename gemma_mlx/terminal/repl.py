@@ -4,13 +4,13 @@ Knows a conversation by `Talk` and the place where it is shown by `Surface`, so 
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Protocol
 
 from gemma_mlx.errors import ContextError, GemmaError, InputError
 from gemma_mlx.generation.events import Event, Finished, TextDelta
-from gemma_mlx.terminal.commands import HELP, split
-from gemma_mlx.terminal.paths import dropped, given
+from gemma_mlx.terminal.commands import split
+from gemma_mlx.terminal.paths import dropped, dropped_before, given
 from gemma_mlx.terminal.words import count, shortened
 
 BREAK_HINT = "press Ctrl-C again, or Ctrl-D, to leave"
@@ -37,6 +37,9 @@ class Surface(Protocol):
 
     def say(self, line: str) -> None:
         """A line that is not part of an answer."""
+
+    def explain(self) -> None:
+        """Say what the commands are."""
 
     def recall(self, question: str, answer: str) -> None:
         """Show what was said before the conversation was resumed."""
@@ -78,6 +81,9 @@ class Talk(Protocol):
     def think(self, on: bool) -> None:
         """Whether the model thinks before it answers, from the next answer on."""
 
+    def could_drop(self) -> bool:
+        """Whether there are turns that would make room, but may not."""
+
     def make_room(self, drop: bool) -> None:
         """Once the context is full: whether the oldest turns are dropped, or nothing more is read."""
 
@@ -96,7 +102,7 @@ class Talk(Protocol):
 
 class Repl:
     """Reads lines, runs commands and shows replies until the person leaves. `drops`: a line that is nothing but names
-    of media attaches them."""
+    of media attaches them, and so does one that begins with their paths before it is sent."""
 
     def __init__(self, talk: Talk, surface: Surface, *, drops: bool = False) -> None:
         self.talk, self.surface, self.drops = talk, surface, drops
@@ -104,7 +110,7 @@ class Repl:
         self._commands: dict[str, Callable[[str], None]] = {
             "/attach": lambda rest: self._attach(given(rest)),
             "/screen": lambda rest: self.surface.say(self.talk.look()),
-            "/drop": lambda rest: self.surface.say(f"{count(self.talk.drop(), 'attachment')} dropped"),
+            "/drop": lambda rest: self._drop(),
             "/undo": lambda rest: self.surface.say(f"took back: {shortened(self.talk.undo())}"),
             "/retry": lambda rest: self._reply(self.talk.retry),
             "/edit": self._edit,
@@ -114,11 +120,17 @@ class Repl:
             "/save": lambda rest: self.surface.say(self.talk.save(rest.strip() or None)),
             "/branch": lambda rest: self.surface.say(self.talk.branch(rest.strip() or None)),
             "/new": self._new,
-            "/help": lambda rest: self.surface.say(HELP),
+            "/help": lambda rest: self.surface.explain(),
         }
 
     def run(self) -> bool:
         """Until `/quit` or the end of the input (True), or Ctrl-C twice at the prompt (False)."""
+        try:
+            return self._read_lines()
+        except KeyboardInterrupt:  # the second one, before the prompt was there again
+            return False
+
+    def _read_lines(self) -> bool:
         broken = False
         while True:
             try:
@@ -137,11 +149,12 @@ class Repl:
             try:
                 self.turn(line)
             except ContextError as fault:
-                self.surface.say(f"{fault}{WAY_OUT}")
+                self.surface.say(f"{fault}{WAY_OUT if self.talk.could_drop() else ''}")
             except GemmaError as fault:
                 self.surface.say(str(fault))
             except KeyboardInterrupt:
-                self.surface.say("[stopped]")
+                with suppress(KeyboardInterrupt):  # pressed once more: it means the same answer
+                    self.surface.say("[stopped]")
 
     def recall(self) -> None:
         """Show the last exchange of a conversation that goes on."""
@@ -151,8 +164,11 @@ class Repl:
     def turn(self, line: str) -> None:
         """One line of the person: a command or a message. Raises `GemmaError` for what cannot be done."""
         if self.drops and (files := dropped(line)):
-            for file in files:
-                self._attach(file)
+            self._attach(*files)
+        elif self.drops and (found := dropped_before(line))[0]:
+            files, text = found
+            self._attach(*files)
+            self._reply(lambda: self.talk.answer(text))
         elif line.startswith("/"):
             command, rest = split(line)
             self._commands[command](rest)
@@ -164,7 +180,7 @@ class Repl:
         try:
             self._show(begin())
         except ContextError as fault:
-            choice = self.surface.choose(f"{fault}.", _FULL)
+            choice = self.surface.choose(f"{fault}.", _FULL) if self.talk.could_drop() else None
             if choice is None:
                 raise
             if choice == "d":
@@ -183,8 +199,15 @@ class Repl:
                 self.thought += event.text
             yield event
 
-    def _attach(self, file: str) -> None:
-        self.surface.say(self.talk.attach(file))
+    def _drop(self) -> None:
+        dropped = self.talk.drop()
+        if not dropped:
+            raise InputError("nothing is attached to the next message: there is nothing to drop")
+        self.surface.say(f"{count(dropped, 'attachment')} dropped")
+
+    def _attach(self, *files: str) -> None:
+        for file in files:
+            self.surface.say(self.talk.attach(file))
 
     def _edit(self, rest: str) -> None:
         exchange = self.talk.exchange()

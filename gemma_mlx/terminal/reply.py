@@ -17,6 +17,7 @@ from gemma_mlx.terminal.words import called, count, ending, unreadable, visible
 
 READING = "reading …"
 _FRAME = 0.03  # seconds between two drawings: more are not seen
+_REST = 4.0  # times as long as the last drawing took: long blocks must not keep the interpreter from the model
 
 
 class ReplyView:
@@ -35,7 +36,7 @@ class ReplyView:
         """Show a reply; how it ended, None if it never did. What was shown stays, after an exception as well."""
         self._blocks, self._thought, self._thinking_since = Blocks(), "", 0.0
         self._parted = True  # no blank line is owed before the next block
-        self._drawn_at = float("-inf")
+        self._draw_from = float("-inf")
         self._note_in_progress(READING)
         finished = None
         try:
@@ -83,9 +84,11 @@ class ReplyView:
         yield from lines
 
     def _draw(self, lines: Callable[[], Iterable[str]]) -> None:
-        if self.clock() - self._drawn_at >= _FRAME:
+        started = self.clock()
+        if started >= self._draw_from:
             self.region.draw(list(lines()))
-            self._drawn_at = self.clock()
+            ended = self.clock()
+            self._draw_from = ended + max(_FRAME, _REST * (ended - started))
 
     def _end_text(self) -> None:
         """Fold the thought, print the blocks that were open."""
@@ -96,7 +99,7 @@ class ReplyView:
         self._thought = ""
         for block in self._blocks.finish():
             self._print(drawn(block, self.console, self.region.width))
-        self._drawn_at = float("-inf")
+        self._draw_from = float("-inf")
 
     def _print(self, block: list[str]) -> None:
         if block:

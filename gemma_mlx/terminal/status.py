@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gemma_mlx.generation.events import Draft, Finished
+from gemma_mlx.terminal.words import count
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,6 @@ def figures(last: Finished) -> str:
         lines.append("drafts   none")
     else:
         lines.append(
-            f"drafts   {draft.accepted:,} of {draft.drafted:,} accepted ({share:.0%}), {draft.rounds:,} rounds"
+            f"drafts   {draft.accepted:,} of {draft.drafted:,} accepted ({share:.0%}), {count(draft.rounds, 'round')}"
         )
     return "\n".join(lines)

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from textwrap import fill
 from typing import TYPE_CHECKING, assert_never
 
 from gemma_mlx.generation.events import BadCall, Finished
@@ -17,6 +19,16 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def visible(text: str) -> str:
     """The text without control characters but line breaks and tabs: none that a terminal would obey."""
     return _CONTROLS.sub("�", text)
+
+
+def wrapped(text: str) -> str:
+    """The text, its lines broken between words where the terminal ends; words, such as addresses, stay whole."""
+    columns = shutil.get_terminal_size().columns
+    lines = text.split("\n")
+    return "\n".join(
+        line if len(line) <= columns else fill(line, columns, break_long_words=False, break_on_hyphens=False)
+        for line in lines
+    )
 
 
 def count(number: int, thing: str) -> str:

@@ -94,7 +94,9 @@ def test_last_without_any_and_names_that_are_not_there(prepared: Prepared) -> No
 
 def test_save_gives_another_name_and_branch_leaves_the_old_one(prepared: Prepared) -> None:
     talk = begin(prepared)
-    assert "nothing to save" in talk.save(None)
+    assert talk.save(None) == "nothing was said yet: there is nothing to save"
+    assert talk.save("empty").endswith("there is nothing to save; what is said now is saved as empty")
+    assert talk.branch("zero").endswith("there is nothing to save; what is said now is saved as zero")
     said(talk.answer("hello"))
     assert talk.save("one") == "saved: gemma-mlx chat --resume one"
     assert talk.branch("two") == "saved: gemma-mlx chat --resume two; one stays as it is"
@@ -196,7 +198,7 @@ def test_new_begins_again_and_keeps_the_choices(prepared: Prepared) -> None:
     assert talk.chat.history == ()
     assert (talk.chat.enable_thinking, talk.chat.when_full) == (True, "drop")
     assert len(Store().summaries()) == 1
-    with pytest.raises(InputError, match="nothing was answered"):
+    with pytest.raises(InputError, match="no answer has come"):
         talk.stats()
 
 

@@ -16,6 +16,7 @@ class Pretender:
     kept: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     dropping: bool = False
+    attached: int = 1
 
     def answer(self, text: str) -> Generator[Event, None, None]:
         if text == "too long" or (text == "full" and not self.dropping):
@@ -62,7 +63,8 @@ class Pretender:
 
     def drop(self) -> int:
         self.heard.append("[drop]")
-        return 1
+        dropped, self.attached = self.attached, 0
+        return dropped
 
     def new(self) -> str | None:
         self.heard.append("[new]")
@@ -70,6 +72,9 @@ class Pretender:
 
     def think(self, on: bool) -> None:
         self.heard.append(f"[think {on}]")
+
+    def could_drop(self) -> bool:
+        return bool(self.asked) and not self.dropping
 
     def make_room(self, drop: bool) -> None:
         self.dropping = drop

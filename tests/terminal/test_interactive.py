@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gemma_mlx.terminal.commands import HELP, KEYS, NARROW_HELP
 from gemma_mlx.terminal.repl import BREAK_HINT
 from tests.terminal.stage import WIDE
 from tests.terminal.terminal import Terminal
@@ -34,6 +35,7 @@ def stage(tmp_path: Path) -> Iterator[Open]:
 
 def ask(terminal: Terminal, text: str) -> list[str]:
     """Send a line, wait for the next prompt; what stands on screen and scrollback, without the status line."""
+    terminal.until(lambda lines: lines[-1].startswith("12 of") or lines[-1].endswith("?"))
     before = prompts(terminal.screen.text)
     terminal.type(text + ENTER)
     return without_status(terminal.until(lambda lines: prompts(lines) > before and lines[-1].startswith("12 of")))
@@ -149,8 +151,8 @@ def test_what_is_typed_while_an_answer_comes_waits_for_the_prompt(stage: Open) -
     terminal = stage()
     terminal.type("slow" + ENTER)
     terminal.until_line("It takes")
+    assert not terminal.child.getecho()
     terminal.type("typed ahead")
-    assert terminal.after(0.2) == ["> slow", "It takes"]
     lines = without_status(terminal.until(lambda lines: "> typed ahead" in lines))
     assert lines == ["> slow", "It takes a while.", "> typed ahead"]
 
@@ -179,6 +181,28 @@ def test_several_lines_and_pasted_lines(stage: Open) -> None:
     ]
 
 
+def test_pasted_tabs_look_like_tabs(stage: Open) -> None:
+    terminal = stage()
+    terminal.type(PASTE + "if it:\n\tstop" + PASTED)
+    terminal.until(lambda lines: lines[:2] == ["> if it:", "      stop"])
+
+
+def test_the_help_fits_the_window(stage: Open) -> None:
+    wide, narrow = ask(stage(columns=100, lines=40), "/help"), ask(stage(columns=40, lines=40), "/help")
+    assert wide[1:-1] == [*HELP.splitlines(), *KEYS.splitlines()]
+    assert "/edit [TEXT]: change the last question" in narrow
+    assert " ".join(narrow[1:-1]) == " ".join(f"{NARROW_HELP} {KEYS}".split("\n"))
+
+
+def test_a_terminal_that_does_not_say_where_its_cursor_is(tmp_path: Path) -> None:
+    with Terminal("-m", "tests.terminal.stage", columns=60, lines=20, home=tmp_path) as terminal:
+        terminal.screen.answer = lambda text: None
+        terminal.until(lambda lines: lines[:1] == [">"])
+        assert without_status(terminal.after(3)) == [">"]  # longer than prompt_toolkit waits before it warns
+        terminal.type("hello" + ENTER)
+        terminal.until(lambda lines: without_status(lines) == ["> hello", "You said: hello", ">"])
+
+
 def test_edit_offers_the_last_question(stage: Open) -> None:
     terminal = stage()
     ask(terminal, "hello")
@@ -195,11 +219,12 @@ def test_edit_offers_the_last_question(stage: Open) -> None:
 
 def test_a_full_context_asks_what_to_do(stage: Open) -> None:
     terminal = stage(columns=100)
+    before = ask(terminal, "hello")[:-1]
     full = "the conversation is 99 tokens long, the context holds 64: start a new one."
     choice = "d: drop the oldest turns, s: stop?"
     terminal.type("too much" + ENTER)
     terminal.until_line(choice)
-    stopped = ["> too much", full, f"{choice} s", ">"]
+    stopped = [*before, "> too much", full, f"{choice} s", ">"]
     assert ask(terminal, "s") == stopped
     terminal.type("too much" + ENTER)
     terminal.until_line(choice)

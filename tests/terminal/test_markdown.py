@@ -86,6 +86,7 @@ def test_every_word_is_drawn(text: str) -> None:
         ("<b>bold</b> &amp; &#65;", ["<b>bold</b> & A"]),
         ("<div>\nhtml\n</div>", ["<div>", "html", "</div>"]),
         ("[name](http://a.b)", ["name (http://a.b)"]),
+        ("![name](http://a.b)", ["!name (http://a.b)"]),
         ("[1]: http://a.b", ["[1]: http://a.b"]),
         ("- a\n  b", [" • a", "   b"]),
         ("3. a\n4. b", [" 3 a", " 4 b"]),

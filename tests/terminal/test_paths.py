@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gemma_mlx.errors import InputError
-from gemma_mlx.terminal.paths import dropped, given
+from gemma_mlx.terminal.paths import dropped, dropped_before, given
 
 
 @pytest.fixture
@@ -54,3 +54,22 @@ def test_names_that_mean_nothing(name: str, said: str) -> None:
 )
 def test_lines_that_are_nothing_but_media(files: Path, line: str, names: list[str]) -> None:
     assert dropped(line.replace("{}", str(files))) == [str(files / name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("line", "names", "text"),
+    [
+        ("{}/a\\ b.png what's this?", ["a b.png"], "what's this?"),
+        ("'{}/a b.png'  file://{}/c.wav which?\nsay it", ["a b.png", "c.wav"], "which?\nsay it"),
+        ("{}/it\\'s.jpg 'it' is what?", ["it's.jpg"], "'it' is what?"),
+        ("{}/c.wav", ["c.wav"], ""),
+        ("{}/c.wav, what is it?", [], None),
+        ("c.wav is gone", [], None),  # it may be meant as a word
+        ("{}/notes.txt what is it?", [], None),
+        ("'{}/c.wav what is it?", [], None),
+        ("", [], None),
+    ],
+)
+def test_media_before_a_text(files: Path, line: str, names: list[str], text: str | None) -> None:
+    line = line.replace("{}", str(files))
+    assert dropped_before(line) == ([str(files / name) for name in names], line if text is None else text)

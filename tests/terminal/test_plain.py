@@ -120,3 +120,14 @@ def test_a_long_text_is_shortened_to_one_line() -> None:
     assert shortened("a\nb") == "a b"
     assert shortened("x" * 60) == "x" * 60
     assert shortened("x" * 61) == "x" * 59 + "…"
+
+
+def test_a_line_is_broken_between_words_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "12")
+    text = "one two three-four /a/long/name-of-a-file\nfive"
+    for stream, said in (
+        (Terminal(), "one two\nthree-four\n/a/long/name-of-a-file\nfive\n"),
+        (io.StringIO(), text + "\n"),
+    ):
+        Console(input, io.StringIO(), stream).say(text)
+        assert stream.getvalue() == said

@@ -97,15 +97,17 @@ def test_standard_input_is_no_attachment_of_a_chat() -> None:
 
 
 def test_a_fault_of_the_person_is_one_line_and_the_talk_goes_on() -> None:
-    run = talk("too long", "one")
-    assert run.err == f"the prompt is too long: shorten it{WAY_OUT}\n"
+    run = talk("too long", "one", "too long")
+    fault = "the prompt is too long: shorten it"
+    assert run.err == f"{fault}\n{fault}{WAY_OUT}\n"  # at first there is no turn to drop
     assert run.out == "A to one\n"
 
 
 def test_new_and_drop_reach_the_conversation() -> None:
-    run = talk("one", "/drop", "/new", "two")
-    assert run.chat.heard == ["one", "[drop]", "[new]", "two"]
-    assert run.err == "1 attachment dropped\nsaved: as it was\nnew conversation\n"
+    run = talk("one", "/drop", "/drop", "/new", "two")
+    assert run.chat.heard == ["one", "[drop]", "[drop]", "[new]", "two"]
+    nothing = "nothing is attached to the next message: there is nothing to drop"
+    assert run.err == f"1 attachment dropped\n{nothing}\nsaved: as it was\nnew conversation\n"
 
 
 def test_ctrl_c_stops_the_answer_not_the_program() -> None:
@@ -212,15 +214,45 @@ class Person(Console):
 @pytest.mark.parametrize(("choice", "answers"), [("d", "A to full\nA to full\n"), ("s", "")])
 def test_a_person_chooses_what_to_do_when_the_context_is_full(choice: str, answers: str) -> None:
     out, err, lines = io.StringIO(), io.StringIO(), iter(["full", "full", "/quit"])
-    Repl(Pretender(), Person(lambda: next(lines), out, err, choice)).run()
+    Repl(Pretender(asked=["before"]), Person(lambda: next(lines), out, err, choice)).run()
     assert out.getvalue() == answers
     assert "the prompt is too long: shorten it. d/s" in err.getvalue()
 
 
 def test_where_dropping_does_not_help_it_is_a_line() -> None:
     err, lines = io.StringIO(), iter(["too long", "/quit"])
+    Repl(Pretender(asked=["before"]), Person(lambda: next(lines), io.StringIO(), err)).run()
+    assert err.getvalue().splitlines()[-1] == "the prompt is too long: shorten it"
+
+
+def test_nobody_is_asked_to_drop_turns_where_there_are_none() -> None:
+    err, lines = io.StringIO(), iter(["full", "/quit"])
     Repl(Pretender(), Person(lambda: next(lines), io.StringIO(), err)).run()
-    assert err.getvalue().splitlines()[-1] == f"the prompt is too long: shorten it{WAY_OUT}"
+    assert err.getvalue() == "the prompt is too long: shorten it\n"
+
+
+@dataclass(frozen=True)
+class Impatient(Console):
+    """A person who presses Ctrl-C again while a line is printed."""
+
+    def say(self, line: str) -> None:
+        super().say(line)
+        raise KeyboardInterrupt
+
+
+def test_a_second_ctrl_c_leaves_before_the_prompt_is_there_again() -> None:
+    def interrupted() -> str:
+        raise KeyboardInterrupt
+
+    err = io.StringIO()
+    assert not Repl(Pretender(), Impatient(interrupted, io.StringIO(), err)).run()
+    assert err.getvalue() == f"{BREAK_HINT}\n"
+
+
+def test_a_second_ctrl_c_while_an_answer_ends_does_not_leave() -> None:
+    out, lines = io.StringIO(), iter(["hang", "one", "/quit"])
+    assert Repl(Pretender(), Impatient(lambda: next(lines), out, io.StringIO())).run()
+    assert out.getvalue() == "A to \nA to one\n"
 
 
 def test_a_person_corrects_the_last_question() -> None:
@@ -235,6 +267,17 @@ def test_a_conversation_that_goes_on_shows_its_last_exchange() -> None:
     assert err.getvalue() == "> one\nA to one\n"
     Repl(Pretender(), Console(input, io.StringIO(), err)).recall()
     assert err.getvalue() == "> one\nA to one\n"
+
+
+def test_files_before_a_question_are_attached_before_it_is_asked(tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    picture.touch()
+    chat, lines = Pretender(), iter([f"{picture} what is it?", "/quit"])
+    Repl(chat, Console(lambda: next(lines), io.StringIO(), io.StringIO()), drops=True).run()
+    assert chat.heard == ["[a.png]", "what is it?"]
+    assert talk(f"{picture} what is it?").err.endswith(
+        "a.png is no command: /attach FILE reads a picture, recording or video\n"
+    )
 
 
 def test_a_line_of_file_names_attaches_only_where_files_are_dropped(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """A reply on an emulated terminal, with a clock that is set by hand."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import pytest
 from rich.console import Console
 
 from gemma_mlx.generation.events import Event, Finished, TextDelta
@@ -38,6 +39,28 @@ def test_something_stands_there_until_the_first_token_comes() -> None:
 
     assert stand.view.show(events()) == Finished("stop", "soon")
     assert stand.lines == ["soon"]
+
+
+def test_after_a_long_drawing_the_model_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand = Stand()
+    draw = stand.view.region.draw
+
+    def slowly(lines: Sequence[str]) -> None:
+        draw(lines)
+        stand.now += 1
+
+    def events() -> Iterator[Event]:
+        yield TextDelta("a")
+        assert stand.lines == ["a"]
+        stand.now += 3.9
+        yield TextDelta("b")
+        assert stand.lines == ["a"]
+        stand.now += 0.2
+        yield TextDelta("c")
+        assert stand.lines == ["abc"]
+
+    monkeypatch.setattr(stand.view.region, "draw", slowly)
+    assert stand.view.show(events()) is None
 
 
 def test_nothing_stays_of_a_reply_that_never_came() -> None:
