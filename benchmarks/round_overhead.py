@@ -3,8 +3,9 @@
     python -m gemma_mlx.benchmarks.round_overhead --out result.jsonl
 
 Runs the decode loop with as many layers as published, so that taking back as many caches counts, and hardly any width.
-Calls of target and drafter are evaluated on the spot and taken out. Of the rest, `host` is what the loop, the cache
-work and the graph of the acceptance take; `device` is the time in `mx.eval` and `mx.async_eval`, where nothing is left
+Calls of target and drafter are evaluated on the spot and taken out. Of the rest, `host` is all that Python does, the
+graphs of drafts and acceptance included; `acceptance`, a part of it, is accepting, taking back caches, reading the ids
+and finding what the drafter may see; `device` is the time in `mx.eval` and `mx.async_eval`, where nothing is left
 to evaluate but argmax and acceptance. The plain loop pays for the same argmax once a token.
 """
 
@@ -23,12 +24,14 @@ import mlx.core as mx
 from gemma_mlx.benchmarks.layout import TINY, Size, assistant_config, target_config
 from gemma_mlx.benchmarks.record import append, busy, command, line, spread
 from gemma_mlx.config import DrafterConfig, ModelConfig
+from gemma_mlx.generation import speculative
+from gemma_mlx.generation.acceptance import accept_greedy
 from gemma_mlx.generation.depth import Round
 from gemma_mlx.generation.loop import DecodeOptions
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.generation.speculative import Drafting, decode_speculative
 from gemma_mlx.model.cache import Caches
-from gemma_mlx.model.drafter import Drafter
+from gemma_mlx.model.drafter import Drafter, target_memory
 from gemma_mlx.model.gemma import GemmaModel
 
 SIZE = replace(TINY, layers=48, hidden=64, intermediate=128, draft_hidden=64, draft_intermediate=128)
@@ -40,7 +43,7 @@ class Watch:
     """Seconds by what they were spent on."""
 
     def __init__(self) -> None:
-        self.spent = {"networks": 0.0, "device": 0.0}
+        self.spent = {"networks": 0.0, "device": 0.0, "acceptance": 0.0}
 
     def timed(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         """The same function, its time counted."""
@@ -61,6 +64,7 @@ class Spent:
 
     host: float
     device: float
+    acceptance: float
 
 
 class Rounds:
@@ -69,16 +73,17 @@ class Rounds:
     def __init__(self, depth: int, watch: Watch) -> None:
         self._depth, self._watch = depth, watch
         self.spent: list[Spent] = []
-        self._at, self._networks, self._device = time.perf_counter(), 0.0, 0.0
+        self._at, self._before = time.perf_counter(), dict(watch.spent)
 
     def choose(self, position: int) -> int:
         return self._depth
 
     def record(self, done: Round) -> None:
-        now, spent = time.perf_counter(), self._watch.spent
-        networks, device = spent["networks"] - self._networks, spent["device"] - self._device
-        self.spent.append(Spent(1e3 * (now - self._at - networks - device), 1e3 * device))
-        self._at, self._networks, self._device = now, spent["networks"], spent["device"]
+        now, spent = time.perf_counter(), dict(self._watch.spent)
+        took = {name: 1e3 * (seconds - self._before[name]) for name, seconds in spent.items()}
+        host = 1e3 * (now - self._at) - took["networks"] - took["device"]
+        self.spent.append(Spent(host, took["device"], took["acceptance"]))
+        self._at, self._before = now, spent
 
 
 @contextmanager
@@ -100,6 +105,10 @@ def watched(model: GemmaModel, watch: Watch) -> Iterator[None]:
         mock.patch.object(GemmaModel, "logits", evaluated(GemmaModel.logits)),
         mock.patch.object(GemmaModel, "embed_text", evaluated(GemmaModel.embed_text)),
         mock.patch.object(Drafter, "__call__", evaluated(Drafter.__call__)),
+        mock.patch.object(Caches, "trim", watch.timed("acceptance", Caches.trim)),
+        mock.patch.object(speculative, "target_memory", watch.timed("acceptance", target_memory)),
+        mock.patch.object(speculative, "accept_greedy", watch.timed("acceptance", accept_greedy)),
+        mock.patch.object(speculative, "_tokens", watch.timed("acceptance", speculative._tokens)),
         mock.patch.object(mx, "eval", watch.timed("device", mx.eval)),
         mock.patch.object(mx, "async_eval", watch.timed("device", mx.async_eval)),
     ):
@@ -128,6 +137,7 @@ def figures(spent: Sequence[Spent]) -> dict[str, dict[str, float]]:
     """Milliseconds a round."""
     return {
         "host": spread([each.host for each in spent]),
+        "acceptance": spread([each.acceptance for each in spent]),
         "device": spread([each.device for each in spent]),
         "both": spread([each.host + each.device for each in spent]),
     }
