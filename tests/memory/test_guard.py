@@ -1,7 +1,7 @@
 """A conversation under a budget: what does not fit is not begun, and nothing is lost."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import mlx.core as mx
@@ -56,10 +56,20 @@ def _needed(gemma: Gemma, positions: int, piece: int) -> int:
     return low
 
 
-def _limited(gemma: Gemma, limit: int) -> Gemma:
-    """The model under a plan of so many bytes, beside what this process holds for other tests."""
-    foreign = max(0, mx.get_active_memory() - gemma.weights_bytes - PASSING)
-    return replace(gemma, plan=replace(gemma.plan, limit=limit + foreign))
+Limited = Callable[[Gemma, int], Gemma]
+
+
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> Limited:
+    """A model under a plan of so many bytes; what this process holds for other tests is not counted."""
+    active = mx.get_active_memory
+
+    def plan_of(gemma: Gemma, limit: int) -> Gemma:
+        foreign = active() - gemma.weights_bytes
+        monkeypatch.setattr(mx, "get_active_memory", lambda: active() - foreign)
+        return replace(gemma, plan=replace(gemma.plan, limit=limit))
+
+    return plan_of
 
 
 def test_needs_grow_with_positions_and_pieces(gemma: Gemma) -> None:
@@ -142,9 +152,9 @@ def test_buffers_of_longer_pieces_are_remembered(gemma: Gemma) -> None:
     assert _needed(short, 2000, 1) < _needed(long, 2000, 1)
 
 
-def test_the_last_full_piece_is_admitted_beside_the_hidden_states_of_the_one_before() -> None:
+def test_the_last_full_piece_is_admitted_beside_the_hidden_states_of_the_one_before(limited: Limited) -> None:
     gemma = load("demo", LoadOptions(dtype="float32", context=2 * PIECE_TOKENS))
-    context = Chat(_limited(gemma, gemma.plan.total)).context
+    context = Chat(limited(gemma, gemma.plan.total)).context
     found: list[int] = []
 
     def admit(positions: int, piece: int, held: int) -> None:
@@ -157,10 +167,10 @@ def test_the_last_full_piece_is_admitted_beside_the_hidden_states_of_the_one_bef
     assert len(context.keys) == context.limit
 
 
-def test_a_conversation_fills_its_context_under_the_limit_that_was_planned() -> None:
+def test_a_conversation_fills_its_context_under_the_limit_that_was_planned(limited: Limited) -> None:
     """The guard, asked before each pass, finds nothing that the plan does not know."""
     gemma = load("demo", LoadOptions(dtype="float32", context=1300, image_tokens=280))
-    chat = Chat(_limited(gemma, gemma.plan.total))
+    chat = Chat(limited(gemma, gemma.plan.total))
     chat.add(Image("picture.png", np.zeros((672, 912, 3), np.uint8)))
     room = chat.context.limit - len(chat.context.keys)
     text = " a" * (room - 280)
@@ -171,8 +181,8 @@ def test_a_conversation_fills_its_context_under_the_limit_that_was_planned() -> 
     assert len(finished.tokens) > STEP
 
 
-def test_a_prompt_that_does_not_fit_is_not_read(gemma: Gemma) -> None:
-    chat = Chat(_limited(gemma, _needed(gemma, 250, 250)))
+def test_a_prompt_that_does_not_fit_is_not_read(gemma: Gemma, limited: Limited) -> None:
+    chat = Chat(limited(gemma, _needed(gemma, 250, 250)))
     chat.pending = (Image("large.png", np.zeros((672, 912, 3), np.uint8)),)
     with pytest.raises(MemoryPlanError):
         list(chat.reply("what do you see?", GREEDY))
