@@ -60,7 +60,8 @@ class Program(Protocol):
 
     def new(self) -> None: ...
 
-    def ask(self, text: str, tokens: int) -> Answer: ...
+    def ask(self, text: str, tokens: int) -> Answer:
+        """The user's next turn, answered with so many tokens."""
 
     def pause(self) -> float:
         """The person reads. Returns the seconds that the program works meanwhile."""

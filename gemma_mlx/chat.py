@@ -103,7 +103,7 @@ class Chat:
         sampler: Sampler | None = None,
         *,
         max_tokens: int = 1024,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         draft_depth: int | None = None,
         loop_guard: bool = True,
     ) -> Generator[Event]:
@@ -120,7 +120,7 @@ class Chat:
         if not parts and not (self.history and self.history[-1].role in ("user", "tool")):
             raise InputError("there is nothing to answer: give a prompt or an attachment")
         self._retries = 0 if parts else self._retries
-        options = ReplyOptions(sampler, max_tokens, tuple(stop), draft_depth, loop_guard)
+        options = ReplyOptions(sampler, max_tokens, stop, draft_depth, loop_guard)
         return self._begin_reply(parts, options, self.history)
 
     def respond(self, call: ToolCall, result: str | Mapping[str, Any] | Sequence[Part]) -> None:
@@ -186,7 +186,7 @@ class Chat:
         sampler: Sampler | None = None,
         *,
         max_tokens: int = 1024,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         draft_depth: int | None = None,
         loop_guard: bool = True,
     ) -> Generator[Event]:
@@ -197,7 +197,7 @@ class Chat:
         self._end_reply()
         self._refuse_pending()
         asked = turns.asked(self.history)
-        options = ReplyOptions(sampler, max_tokens, tuple(stop), draft_depth, loop_guard)
+        options = ReplyOptions(sampler, max_tokens, stop, draft_depth, loop_guard)
         self._retries += 1
         events = self._begin_reply((), options, asked)
         self._change(asked)
@@ -228,7 +228,7 @@ class Chat:
         drafting = self._pace.drafting(options.draft_depth)
         assert read.hidden is not None, "an uninterrupted read ends in a hidden state"
         self.history, self.pending = asked, ()
-        stream = ChannelStream(self.gemma.tokenizer, options.stop, open_channel(prompt.ids, self.gemma.tokenizer))
+        stream = ChannelStream(self.gemma.tokenizer, options.stops, open_channel(prompt.ids, self.gemma.tokenizer))
         answer = Answer(stream, Ending(self.gemma.stop_ids, options.loop_guard), started, turns.next_call(self.history))
         room = max(1, self.context.limit - prompt.n_tokens)
         decoding = replace(decoding, max_tokens=min(options.max_tokens, room))

@@ -3,6 +3,7 @@
 Knows settings: not models, prompts or history.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gemma_mlx.errors import InputError
@@ -17,13 +18,18 @@ class ReplyOptions:
 
     sampler: Sampler | None
     max_tokens: int
-    stop: tuple[str, ...]
+    stop: str | Sequence[str]
     draft_depth: int | None
     loop_guard: bool
 
     def __post_init__(self) -> None:
         if self.draft_depth is not None and not 0 <= self.draft_depth <= MOST:
             raise InputError(f"draft-depth is {self.draft_depth}, expected 0 (off) to {MOST}")
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The texts that end the answer. One string is one text, though Python would take it for its characters."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
     def decoding(self, default: Sampler, number: int) -> DecodeOptions:
         """How to decode, also without what the checkpoint suppresses. A seed moves on by the `number` of the reply:

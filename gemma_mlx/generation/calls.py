@@ -102,6 +102,7 @@ class _Reader:
         self._levels = 0
 
     def call(self) -> ToolCall:
+        """The whole call. Raises `_Fault` at the first piece that does not fit."""
         if self._take() != _Piece("word", "call"):
             raise _Fault("it does not begin with 'call:'")
         self._expect(":")
