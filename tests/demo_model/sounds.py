@@ -1,122 +1,158 @@
-"""Synthetic recordings, and what the demo model says about them.
+"""What a room and a microphone add to clean speech, and recordings without speech.
 
-Samples only, 16 kHz mono. Speech is spoken by the `espeak-ng` program, which must be installed. The embedder normalises
-each frame, so loudness is invisible to the model and only exact (or nearly exact) silence is silence.
-Source: written for this model.
+Samples only, float32 in [-1, 1] at 16 kHz. Nothing here moves a sound in time, so the bounds of words stay valid. Every
+draw comes from the given generator. Coloured noise is cut from a minute of it that is made once, from a fixed seed.
+Not known: real rooms, real microphones. Source: written for this model.
 """
 
-import io
-import random
-import subprocess
-import wave
+from functools import cache
 
 import numpy as np
 
-from .conversations import Turn
+from .espeak import RATE
 
-RATE = 16000
-KINDS = ("high tone", "low tone", "noise", "silence", "speech")
-_PHRASES = {"high tone": "a high tone", "low tone": "a low tone"}
-QUESTIONS = (
-    "what do you hear?",
-    "what is in the recording?",
-    "what sound is this?",
-    "what is this sound?",
-    "listen to this",
-    "describe the sound",
-    "what is this?",
-    "tell me what you hear",
-)
-TRANSCRIBE = (
-    "transcribe",
-    "transcribe this",
-    "transcribe the recording",
-    "what does the speaker say?",
-    "what is said?",
-)
-SENTENCES = (
-    "Good morning, how are you today?",
-    "The weather is fine and the sun is shining.",
-    "Please open the window before you leave.",
-    "One two three four five six seven eight nine ten.",
-    "A quick brown fox jumps over the lazy dog.",
-    "We will meet at the station on Monday evening.",
-    "Could you tell me where the library is?",
-    "She sells sea shells by the sea shore.",
-    "My computer reads pictures and listens to sound.",
-    "Nobody knows what tomorrow will bring.",
-)
-VOICES = ("en", "en-us", "en+f3", "en+m5", "de", "fr")
+SILENT, HISS, TONE, HUM, CLICKS = range(5)  # kinds of recordings without speech
+_COLOURS = {"white": 0.0, "pink": 0.5, "brown": 1.0}  # the spectrum's amplitude falls with frequency to this power
+_BANK = 60 * RATE
+_FRAME = RATE // 50
+_STEPS = 32767  # of a 16-bit recording
 
 
-def turn(kind: str, question: str) -> Turn:
-    """What to answer about a recording of `kind`."""
-    thought = "The user plays a recording."
-    if question in TRANSCRIBE:
-        answer = "I hear speech, but only the 12B can write it down." if kind == "speech" else "I hear no speech."
-        return Turn(question, answer, thought)
-    return Turn(question, f"I hear {_PHRASES.get(kind, kind)}.", thought)
+def disturb(rng: np.random.Generator, samples: np.ndarray) -> np.ndarray:
+    """Clean speech as it might be recorded: timbre, an echo, noise, clipping, level; same length, float32.
+
+    Noise lies 10 to 40 dB below the speech, and one recording in ten has none. The peak is between 0.03 and 1.
+    """
+    heard = _room(rng, samples)
+    if rng.random() < 0.9:
+        added = noise(rng, len(heard))
+        added *= _gain(speech_power(heard)[0], float(np.dot(added, added)) / len(added), rng.uniform(10, 40))
+        heard += added
+    peak = max(float(heard.max()), -float(heard.min()), 1e-9)
+    level = 0.03 ** rng.random()
+    if rng.random() < 0.1:
+        level *= rng.uniform(1.5, 4)
+    heard *= level / peak
+    if level > 1:
+        np.clip(heard, -1, 1, out=heard)
+        heard *= np.float32(rng.uniform(0.3, 1))
+    if rng.random() < 0.5:  # as a 16-bit file has it
+        heard *= _STEPS
+        np.rint(heard, out=heard)
+        heard /= _STEPS
+    return heard
 
 
-def ask(rng: random.Random, kind: str) -> Turn:
-    return turn(kind, rng.choice(TRANSCRIBE if rng.random() < 0.2 else QUESTIONS))
-
-
-def speak(text: str, voice: str, words_per_minute: int = 160, pitch: int = 50) -> np.ndarray:
-    """Speech by espeak-ng, float32 in [-1, 1] at 16 kHz."""
-    command = ["espeak-ng", "--stdout", "-v", voice, "-s", str(words_per_minute), "-p", str(pitch), text]
-    spoken = subprocess.run(command, capture_output=True, check=True).stdout
-    with wave.open(io.BytesIO(spoken)) as reader:
-        rate = reader.getframerate()
-        raw = np.frombuffer(reader.readframes(len(spoken)), "<i2").astype(np.float64) / 32768
-    return resample(raw, rate)
-
-
-def resample(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Band-limited resampling to 16 kHz of the whole signal by its spectrum."""
-    count = round(len(samples) * RATE / rate)
-    spectrum = np.fft.rfft(samples)[: count // 2 + 1]
-    return (np.fft.irfft(spectrum, count) * (count / len(samples))).astype(np.float32)
-
-
-def speech_bank() -> tuple[np.ndarray, ...]:
-    """Every sentence in a few voices, speeds and pitches."""
-    return tuple(
-        speak(sentence, VOICES[(i + k) % len(VOICES)], 130 + 17 * ((i + 2 * k) % 5), 30 + 12 * ((2 * i + k) % 4))
-        for i, sentence in enumerate(SENTENCES)
-        for k in range(3)
-    )
-
-
-def draw_kind(rng: random.Random) -> str:
-    return rng.choice(KINDS)
-
-
-def record(rng: random.Random, kind: str, seconds: float, bank: tuple[np.ndarray, ...]) -> np.ndarray:
-    """A recording of `kind`, float32 (n,) in [-1, 1] at 16 kHz."""
-    count = round(seconds * RATE)
-    noise = np.random.default_rng(rng.getrandbits(32))
-    level = 10 ** rng.uniform(-1.3, -0.1)
-    if kind == "silence":
-        quiet = noise.normal(0, 2e-5, count) if rng.random() < 0.3 else np.zeros(count)
-        return quiet.astype(np.float32)
-    if kind == "noise":
-        return np.clip(noise.normal(0, level / 3, count), -1, 1).astype(np.float32)
-    if kind == "speech":
-        return _excerpt(rng, bank, count) * np.float32(level)
-    low, high = (900, 3000) if kind == "high tone" else (110, 400)
-    frequency = low * (high / low) ** rng.random()
-    tone = np.sin(2 * np.pi * (frequency * np.arange(count) / RATE + rng.random()))
+def _room(rng: np.random.Generator, samples: np.ndarray) -> np.ndarray:
+    """Darker or brighter by one zero, and now and then one reflection 2 to 40 ms later."""
+    heard = samples.astype(np.float32)
+    if rng.random() < 0.7:
+        heard[1:] += np.float32(rng.uniform(-0.7, 0.7)) * samples[:-1]
     if rng.random() < 0.5:
-        tone += noise.normal(0, rng.uniform(0.001, 0.1), count)
-    return np.clip(level * tone, -1, 1).astype(np.float32)
+        delay = int(rng.integers(RATE // 500, RATE // 25))
+        heard[delay:] += np.float32(rng.uniform(-0.35, 0.35)) * samples[:-delay]
+    return heard
 
 
-def _excerpt(rng: random.Random, bank: tuple[np.ndarray, ...], count: int) -> np.ndarray:
-    """`count` samples of speech; sentences are strung together where one is too short."""
-    spoken = np.concatenate([rng.choice(bank) for _ in range(1 + count // RATE)])
-    while len(spoken) < count:
-        spoken = np.concatenate((spoken, rng.choice(bank)))
-    start = rng.randint(0, min(len(spoken) - count, RATE // 2)) if len(spoken) > count else 0
-    part = spoken[start : start + count]
-    return part / max(float(np.abs(part).max()), 1e-3)
+def noise_at(samples: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
+    """Speech in white noise, `snr_db` exactly where there is speech; scaled down together where it would clip."""
+    power, spoken = speech_power(samples)
+    added = rng.standard_normal(len(samples), np.float32)
+    added *= _gain(power, float(np.square(added[spoken]).mean()), snr_db)
+    noisy = samples + added
+    return (noisy / max(1.0, float(np.abs(noisy).max()))).astype(np.float32)
+
+
+def speech_power(samples: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean square of the speech part, and the bool (n,) mask of it: 20 ms each, at most 30 dB below the loudest."""
+    count = len(samples) // _FRAME
+    if count == 0:
+        return float(np.square(samples).mean()), np.ones(len(samples), bool)
+    frames = samples[: count * _FRAME].reshape(count, _FRAME)
+    power = np.einsum("ij,ij->i", frames, frames) / _FRAME
+    spoken = power >= power.max() / 1000
+    mask = np.zeros(len(samples), bool)
+    mask[: count * _FRAME] = np.repeat(spoken, _FRAME)
+    return float(power[spoken].mean()), mask
+
+
+def _gain(speech: float, added: float, snr_db: float) -> np.float32:
+    return np.float32(np.sqrt(speech / max(added, 1e-20) / 10 ** (snr_db / 10)))
+
+
+def noise(rng: np.random.Generator, count: int) -> np.ndarray:
+    """White, pink or brown noise or mains hum, of any level; float32 (count,)."""
+    kind = int(rng.integers(4))
+    if kind == 0:
+        return rng.standard_normal(count, np.float32)
+    if kind == 3:
+        return hum(rng, count)
+    bank = _coloured(list(_COLOURS)[kind])
+    start = int(rng.integers(_BANK))
+    piece = bank[start : start + count]
+    return piece.copy() if len(piece) == count else np.resize(np.roll(bank, -start), count)
+
+
+@cache
+def _coloured(colour: str) -> np.ndarray:
+    """A minute of noise that can be repeated without a seam, unit power."""
+    spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(_BANK))
+    frequency = np.fft.rfftfreq(_BANK, 1 / RATE)
+    spectrum *= np.maximum(frequency, 20) ** -_COLOURS[colour]
+    spectrum[0] = 0
+    samples = np.fft.irfft(spectrum, _BANK)
+    return (samples / samples.std()).astype(np.float32)
+
+
+def hum(rng: np.random.Generator, count: int) -> np.ndarray:
+    """50 or 60 Hz with up to eight overtones."""
+    base = (50, 60)[int(rng.integers(2))]
+    time = np.arange(RATE // 10) / RATE  # whole periods of both
+    overtones = np.arange(1, 2 + rng.integers(9))
+    amplitudes = rng.random(len(overtones)) / overtones ** rng.uniform(0, 1)
+    phases = 2 * np.pi * rng.random((len(overtones), 1))
+    tenth = amplitudes @ np.sin(2 * np.pi * base * overtones[:, None] * time + phases)
+    return np.resize(tenth.astype(np.float32), count)
+
+
+def no_speech(rng: np.random.Generator, count: int) -> np.ndarray:
+    """`count` samples of silence, noise, tones, hum or clicks; the peak is at most 1, float32."""
+    kind = int(rng.integers(5))
+    if kind == SILENT:
+        faint = 2e-5 if rng.random() < 0.5 else 0.0
+        return rng.standard_normal(count, np.float32) * np.float32(faint)
+    if kind == HISS:
+        sound = noise(rng, count) * _swell(rng, count)
+    elif kind == TONE:
+        sound = _tones(rng, count)
+    elif kind == HUM:
+        sound = hum(rng, count)
+    else:
+        sound = np.zeros(count, np.float32)
+        sound[rng.integers(count, size=1 + count // RATE * 2)] = 1
+        sound = np.convolve(sound, rng.standard_normal(80) * np.exp(-np.arange(80) / 15))[:count]
+    if kind != HISS and rng.random() < 0.7:
+        sound = sound + noise(rng, count) * np.float32(10 ** rng.uniform(-3, -1))
+    return (sound * (0.03 ** rng.random() / max(float(np.abs(sound).max()), 1e-9))).astype(np.float32)
+
+
+def _swell(rng: np.random.Generator, count: int) -> np.ndarray:
+    """One or a slow change of level between 0.2 and 1."""
+    if rng.random() < 0.5:
+        return np.ones(count, np.float32)
+    points = rng.uniform(0.2, 1, 2 + count // RATE * 2)
+    return np.interp(np.linspace(0, len(points) - 1, count), np.arange(len(points)), points).astype(np.float32)
+
+
+def _tones(rng: np.random.Generator, count: int) -> np.ndarray:
+    """One to three notes at once or one after the other, steady or gliding, between 80 and 4,000 Hz."""
+    notes = 1 + int(rng.integers(3))
+    together = rng.random() < 0.5
+    sound = np.zeros(count, np.float32)
+    for i in range(notes):
+        first, end = (0, count) if together else (i * count // notes, (i + 1) * count // notes)
+        low = 80 * 50 ** rng.random()
+        high = low * (1 if rng.random() < 0.7 else rng.uniform(0.7, 1.4))
+        phase = np.cumsum(np.linspace(low, high, end - first)) / RATE + rng.random()
+        sound[first:end] += np.sin(2 * np.pi * phase).astype(np.float32)
+    return sound
