@@ -1,21 +1,26 @@
 """Make the demo model's tokenizer: the same pieces as `tokenizer.model` (sentencepiece) and `tokenizer.json`.
 
-`python tests/demo_model/build_tokenizer.py [DIRECTORY]` trains on `corpus.txt` beside this file and writes both
-tokenizers and the small configs that name their ids. The result depends on the corpus and this file only. It knows
-nothing of the weights. Layout and settings follow the published Gemma 4 tokenizer: BPE, byte fallback, identity
+`python tests/demo_model/build_tokenizer.py [DIRECTORY]` trains on `corpus.txt`, `questions.toml` and `words.py` beside
+this file and writes both tokenizers and the small configs that name their ids. The result depends on those files only.
+It knows nothing of the weights. Layout and settings are the published Gemma 4 tokenizer's: BPE, byte fallback, no
 normalisation, no dummy prefix, space as U+2581, single digits, control tokens first.
 """
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
 import sentencepiece as spm
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from tests.demo_model import answers, words  # noqa: E402
+
 ASSETS = HERE.parents[1] / "gemma_mlx" / "assets" / "demo"
-VOCAB_SIZE = 1536
+VOCAB_SIZE = 2048
 SPACE = "\u2581"
 PAIRED = ("tool", "tool_call", "tool_response")
 CONTROL = (
@@ -51,11 +56,40 @@ NAMES = {
 }
 
 
+# What is read in a picture, as "XK4E0", must be one token per character wherever it stands: at the start, after a
+# space, after a quote, before a full stop. So no piece may join two of capitals and digits, nor one of them to a space,
+# a quote or a mark. Training sees no pair across these places, hence learns no piece with one: text is cut there into
+# sentences of its own. Left are pieces as "Hello", a capital with lower-case letters after it, and " memory"; the space
+# of " Hello" is a token. Cut: before every capital or digit, after one unless a lower-case letter follows, and between
+# quotes and letters.
+_CUTS = re.compile(r"(?=[A-Z0-9])|(?<=[A-Z0-9])(?![a-z])|(?<=[\"'])(?=[a-z])|(?<=[a-z])(?=\")")
+_ROLES = ("user", "model", "system", "thought", "call", "response", "declaration", "value")
+_SAID, _NAMED, _SPOKEN = 3, 20, 100  # how often lines are repeated, so that they get long pieces
+
+
+def lines() -> list[str]:
+    """What the tokenizer is trained on, before it is cut."""
+    everything = (*answers.INTENTS, *answers.FOLLOW_UPS)
+    said = [text for one in everything for text in (one.answer, one.thought)]
+    said += [answers.FALLBACK, answers.FALLBACK_THOUGHT]
+    asked = [wording for one in everything for wording in one.questions]
+    asked += [wording[0].upper() + wording[1:] for wording in asked]
+    spoken = [text for word in words.SPOKEN for text in (word, f"{word} {word}")] + list(_ROLES)
+    others = [f"the {word}" for word in (*words.WORDS, *words.SUBJECTS)]
+    named = [f"the {name}!" for name in words.NAMES]
+    corpus = (HERE / "corpus.txt").read_text(encoding="utf-8").splitlines()
+    return [*corpus, *asked, *others, *said * _SAID, *named * _NAMED, *spoken * _SPOKEN]
+
+
+def sentences() -> list[str]:
+    return [part for line in lines() for part in _CUTS.split(line) if part]
+
+
 def train() -> bytes:
     """The serialized sentencepiece model."""
     model = io.BytesIO()
     spm.SentencePieceTrainer.train(
-        sentence_iterator=iter((HERE / "corpus.txt").read_text(encoding="utf-8").splitlines()),
+        sentence_iterator=iter(sentences()),
         model_writer=model,
         model_type="bpe",
         vocab_size=VOCAB_SIZE,
