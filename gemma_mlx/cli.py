@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import gemma_mlx
-from gemma_mlx.commands import ask, chat, chats, convert, doctor, plan, pull
+from gemma_mlx.commands import ask, chat, chats, convert, demo, doctor, plan, pull
 from gemma_mlx.commands.shared import guarded, with_settings
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 _OUTPUT_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
+app.command(epilog=demo.EXAMPLES)(guarded(demo.demo))
 app.command(epilog=ask.EXAMPLES)(guarded(with_settings(ask.ask)))
 app.command(epilog=chat.EXAMPLES)(guarded(with_settings(chat.chat)))
 app.add_typer(chats.app)

@@ -242,11 +242,15 @@ class Settings:
 
 def demo_notice() -> str:
     """What the demo is, and whether this machine could do better."""
+    verdict = "which fits this machine" if large_model_fits() else "which this machine is too small for"
+    return f"{DEMO_NOTICE}; `gemma-mlx pull` fetches Gemma 4 12B, {verdict}"
+
+
+def large_model_fits() -> bool:
+    """Whether this machine has the memory for the 12B that `pull` fetches."""
     from gemma_mlx.device import this_machine
     from gemma_mlx.memory.plan import fits
     from gemma_mlx.memory.published import published_bytes
 
     machine = this_machine()
-    roomy = fits(published_bytes("4bit", 2 if machine.backend == "metal" else 4), machine)
-    verdict = "which fits this machine" if roomy else "which this machine is too small for"
-    return f"{DEMO_NOTICE}; `gemma-mlx pull` fetches Gemma 4 12B, {verdict}"
+    return fits(published_bytes("4bit", 2 if machine.backend == "metal" else 4), machine)

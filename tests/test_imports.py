@@ -66,6 +66,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
         {"mlx", "numpy"},
     ),
     "tools": ({"errors", "inputs", "generation", "chat"}, set()),
+    "demo": ({"inputs", "generation", "loading", "chat", "tools"}, set()),
     "store": ({"errors", "checkpoint", "memory", "models", "inputs", "chat"}, {"numpy", "PIL"}),
     "worker": ({"errors"}, set()),
     "terminal": ({"errors", "inputs", "generation"}, {"rich", "markdown_it", "prompt_toolkit"}),
@@ -110,7 +111,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "commands": (
         {"errors", "config", "inputs", "generation", "progress", "memory", "device", "models", "hub", "loading", "chat"}
-        | {"terminal", "options", "convert", "doctor", "store", "worker", "capture", "conversation"},
+        | {"terminal", "options", "convert", "doctor", "store", "worker", "capture", "conversation", "demo"},
         {"typer", "mlx", "rich"},
     ),
     "cli": ({"commands"}, {"typer"}),
