@@ -1,118 +1,113 @@
-"""What the demo model gets right: shares of questions answered word for word, and of drafts accepted.
+"""Measure the shipped demo model on held-out tasks: `python -m tests.demo_model.check POOLS --work DIRECTORY`.
 
-An answer counts only if every token, `<turn|>` included, is the most probable one; then greedy decoding gives it.
+Every task is answered by the package as it is installed, greedily, drafting three tokens at a time; an answer is right
+if it is the expected one to the letter. The loss by 4 bits compares the same forward with float32 weights and with
+packed ones on more tasks. Agreement with the reference decodes the float32 checkpoint. Appends one line to
+`results.jsonl`, from which README takes its table.
 """
 
-import random
-import wave
-from collections.abc import Iterator, Sequence
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 
-from . import conversations, examples, pictures, reference, samples, sounds
-from .answers import FALLBACK, FALLBACK_THOUGHT, INTENTS
-from .conversations import Conversation, Turn
+from gemma_mlx.generation.depth import Depths, Fixed, Round
+from gemma_mlx.loading import Gemma, LoadOptions, load
+
+from . import reference
+from .answering import answer, prompt_of, reference_agrees
 from .examples import Collator, Example
-from .reference import Batch, Drafter, Target
-from .words import HELD_OUT
+from .fake_quant import packed
+from .held_out import share_right, tasks
+from .lean import Lean
+from .shapes import target_config
 
+HERE = Path(__file__).parent
 DEPTH = 3
 
 
-def measure(target: Target, drafter: Drafter, collate: Collator, directory: Path) -> dict[str, float]:
-    """Every figure, by name. `directory` holds the sample picture and recording."""
-    with torch.no_grad():
-        return {name: round(value, 3) for name, value in _figures(target, drafter, collate, directory)}
+@dataclass
+class Counted:
+    """Fixed depths, and what came of the drafts."""
+
+    depths: Depths = field(default_factory=lambda: Fixed(DEPTH))
+    drafted: int = 0
+    accepted: int = 0
+
+    def choose(self, position: int) -> int:
+        return self.depths.choose(position)
+
+    def record(self, done: Round) -> None:
+        self.drafted += done.depth
+        self.accepted += done.accepted
+        self.depths.record(done)
 
 
-def _figures(target: Target, drafter: Drafter, collate: Collator, directory: Path) -> Iterator[tuple[str, float]]:
-    rng = random.Random(77)
-    for name, group in _groups(rng, directory).items():
-        yield name, float(np.mean([_right(target, collate, one) for one in group]))
-    texts = [examples.text_example(rng) for _ in range(60)]
-    seen = [examples.picture_example(rng, 70) for _ in range(20)]
-    yield "acceptance_text", acceptance(target, drafter, collate, texts)
-    yield "acceptance_pictures", acceptance(target, drafter, collate, seen)
+def answered(gemma: Gemma, collate: Collator, groups: dict[str, list[Example]]) -> dict[str, float]:
+    """Share answered right of each group, and of drafts accepted over all."""
+    found, counted = {}, Counted()
+    for name, group in groups.items():
+        right = 0
+        for one in group:
+            ids = answer(gemma, prompt_of(collate, one), counted)
+            right += list(ids) == collate.encode(one.reply)
+        found[name] = round(right / len(group), 4)
+        print(f"{name}: {right} of {len(group)}", file=sys.stderr, flush=True)
+    return found | {"acceptance": round(counted.accepted / max(1, counted.drafted), 4)}
 
 
-def _groups(rng: random.Random, directory: Path) -> dict[str, list[Example]]:
-    known = [conversations.answered(intent, question) for intent in INTENTS for question in intent.questions]
-    strange = [Turn(conversations.fallback_question(rng, HELD_OUT), FALLBACK, FALLBACK_THOUGHT) for _ in range(100)]
-    bank = sounds.speech_bank()
-    groups = {
-        "known": [_alone(turn) for turn in known],
-        "known_thinking": [_alone(turn, thinking=True) for turn in known],
-        "fallback_held_out": [_alone(turn) for turn in strange],
-        "drawn": [examples.text_example(rng) for _ in range(200)],
-        "video": [examples.video_example(rng) for _ in range(20)],
-        "sound": [examples.sound_example(rng, bank) for _ in range(100)],
-        "sample_picture": [_sample_picture(directory)],
-        "sample_recording": [_sample_recording(directory)],
+def loss_by_packing(collate: Collator, work: Path, groups: dict[str, list[Example]]) -> dict[str, list[float]]:
+    """Shares right with float32 weights and with packed ones, in torch."""
+    model = reference.build_target(target_config(collate.specials, collate.vocab_size))
+    model.load_state_dict(torch.load(work / "state.pt", weights_only=True)["model"], strict=False)
+    whole = Lean(model, lambda value: value, compiled=False)
+    rounded = Lean(model, lambda value: packed(value), compiled=False)
+    shares = {name: [share_right(lean, collate, group) for lean in (whole, rounded)] for name, group in groups.items()}
+    print(json.dumps(shares), file=sys.stderr, flush=True)
+    return shares
+
+
+def agreement(collate: Collator, work: Path, group: Sequence[Example]) -> tuple[int, int]:
+    """Of how many prompts the greedy ids in float32 are the reference's, and how many there were."""
+    directory = work / "float32" / "demo"
+    gemma = load(str(directory), LoadOptions(dtype="float32", draft="off"))
+    target = reference.Target.from_pretrained(directory, dtype=torch.float32)
+    same = sum(reference_agrees(target, collate, one, answer(gemma, prompt_of(collate, one), None)) for one in group)
+    return same, len(group)
+
+
+def main() -> None:
+    """Measure, print and note the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pools", type=Path, help="directory of the held-out pools and of the tokenizer")
+    parser.add_argument("--work", type=Path, help="directory of the trained model: also measure packing and agreement")
+    parser.add_argument("--model", default="demo", help="what answers")
+    parser.add_argument("--count", type=int, default=200, help="tasks of each kind")
+    options = parser.parse_args()
+    collate, start = Collator(options.pools / "tokenizer"), time.monotonic()
+    groups = tasks(options.pools, options.count)
+    result: dict[str, object] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": f"python -m tests.demo_model.check POOLS --work WORK --count {options.count}",
+        "tasks": {name: len(group) for name, group in groups.items()},
+        "right": answered(load(options.model), collate, groups),
     }
-    for budget, count in ((70, 60), (140, 40), (280, 30), (560, 15), (1120, 8)):
-        groups[f"picture_{budget}"] = [examples.picture_example(rng, budget) for _ in range(count)]
-    return groups
+    if options.work:
+        result["float32_and_packed"] = loss_by_packing(collate, options.work, tasks(options.pools, 600))
+        mixed = [one for group in groups.values() for one in group[:: max(1, 9 * options.count // 200)]][:200]
+        same, count = agreement(collate, options.work, mixed)
+        result["same_ids_as_reference"] = [same, count]
+    result["seconds"] = round(time.monotonic() - start)
+    print(json.dumps(result, indent=1))
+    with (HERE / "results.jsonl").open("a", encoding="utf-8") as results:
+        results.write(json.dumps(result) + "\n")
 
 
-def _alone(turn: Turn, thinking: bool = False) -> Example:
-    return examples.example(Conversation((turn,), thinking=thinking))
-
-
-def _sample_picture(directory: Path) -> Example:
-    shown = examples.image(np.asarray(Image.open(directory / "picture.png")), 280)
-    question = shown.placeholder + pictures.QUESTIONS["what"][0]
-    turn = Turn(question, samples.PICTURE_ANSWER, "The user shows me a picture.")
-    return examples.example(Conversation((turn,)), (shown,))
-
-
-def _sample_recording(directory: Path) -> Example:
-    with wave.open(str(directory / "recording.wav")) as reader:
-        played = np.frombuffer(reader.readframes(reader.getnframes()), "<i2").astype(np.float32) / 32768
-    heard = examples.audio(played)
-    turn = Turn(sounds.QUESTIONS[0] + heard.placeholder, samples.RECORDING_ANSWER, "The user plays a recording.")
-    return examples.example(Conversation((turn,)), (heard,))
-
-
-def _right(target: Target, collate: Collator, one: Example) -> bool:
-    batch = collate([one])
-    hidden, _ = reference.run(target, batch)
-    wanted = batch.targets[:, 1:]
-    best = reference.logits(target, hidden[:, :-1][wanted]).argmax(-1)
-    return bool((best == batch.ids[:, 1:][wanted]).all())
-
-
-def acceptance(target: Target, drafter: Drafter, collate: Collator, group: Sequence[Example]) -> float:
-    """Share of drafts accepted when the replies are decoded greedily in rounds of three drafts. No gradients."""
-    accepted = drafted = 0
-    for one in group:
-        batch = collate([one])
-        right = _drafts(target, drafter, batch) == _following(batch)
-        slot, end = int(batch.targets[0].int().argmax()) - 1, batch.ids.shape[1] - 2
-        while slot < end:
-            room = min(DEPTH, end - slot)
-            agreed = int(right[:room, slot].int().cumprod(0).sum())
-            accepted, drafted, slot = accepted + agreed, drafted + room, slot + agreed + 1
-    return accepted / drafted
-
-
-def _following(batch: Batch) -> Tensor:
-    """(DEPTH, L): the tokens that the drafts from slot t ought to be; -1 past the end."""
-    padded = torch.nn.functional.pad(batch.ids[0], (0, DEPTH + 1), value=-1)
-    return torch.stack([padded[step + 1 : step + 1 + batch.ids.shape[1]] for step in range(1, DEPTH + 1)])
-
-
-def _drafts(target: Target, drafter: Drafter, batch: Batch) -> Tensor:
-    """(DEPTH, L): what the drafter says from every slot when it is fed with its own drafts."""
-    state, shared = reference.run(target, batch, share=True)
-    table = target.model.language_model.embed_tokens
-    slots = torch.arange(batch.ids.shape[1])[None]
-    newest, drafts = torch.nn.functional.pad(batch.ids[:, 1:], (0, 1)), []
-    for _ in range(DEPTH):
-        guess, state = reference.draft_step(drafter, table(newest), state, slots, shared)
-        newest = guess.argmax(-1)
-        drafts.append(newest[0])
-    return torch.stack(drafts)
+if __name__ == "__main__":
+    main()

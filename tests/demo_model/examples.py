@@ -1,11 +1,11 @@
 """Conversations, pictures and sounds as padded batches of token ids, features and targets.
 
-Prompts are the strings that the published chat template renders; only the last reply, with its `<turn|>`, is a target.
+Prompts are the strings that the published chat template renders, with one placeholder for each picture, frame or
+recording; only the last reply, with its `<turn|>`, is a target.
 """
 
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +14,31 @@ from tokenizers import Tokenizer
 
 from gemma_mlx.inputs.image import patches, resize
 
-from . import conversations, pictures, sounds
-from .conversations import Conversation, Turn
+from .conversations import Conversation
 from .reference import Batch
 
 IMAGE, VIDEO, AUDIO = "<|image|>", "<|video|>", "<|audio|>"
 _TYPES = {IMAGE: 1, VIDEO: 2, AUDIO: 3}
-_NO_PATCHES = (np.zeros((0, 6912), np.uint8), np.zeros((0, 2), np.int32))
-_NO_FRAMES = np.zeros((0, 640), np.float32)
+_NO_PLACES = np.zeros((0, 2), np.uint16)
+_NO_PATCHES, _NO_FRAMES = np.zeros((0, 6912), np.uint8), np.zeros((0, 640), np.float32)
+GLYPH_SLOTS = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Media:
-    """One attachment: its placeholder text, and its features by soft token."""
+    """One attachment: its text, and by placeholder in that text how many soft tokens it stands for; their features.
 
-    placeholder: str
-    patches: np.ndarray = field(default_factory=lambda: _NO_PATCHES[0])
-    positions: np.ndarray = field(default_factory=lambda: _NO_PATCHES[1])
+    `labels` says by soft token what is seen or heard there, for training: the characters of a patch and the index of
+    the first, or the word last heard and how many so far.
+    """
+
+    text: str
+    counts: tuple[int, ...]
+    positions: np.ndarray = field(default_factory=lambda: _NO_PLACES)  # (V, 2) of every patch
+    patches: np.ndarray = field(default_factory=lambda: _NO_PATCHES)  # (M, 6912) uint8 of those not of one grey
+    places: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (M,) which of the V they are
     frames: np.ndarray = field(default_factory=lambda: _NO_FRAMES)
+    labels: np.ndarray | None = None  # (V, GLYPH_SLOTS + 1) or (N, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,21 +52,30 @@ class Example:
 
 def image(pixels: np.ndarray, budget: int) -> Media:
     """A picture, uint8 (height, width, 3), resized to at most `budget` soft tokens."""
-    rows, positions = patches(resize(pixels, budget))
-    return Media("<|image>" + IMAGE * len(rows) + "<image|>", patches=rows, positions=positions)
+    return video([pixels], budget, IMAGE, stamps=False)
 
 
-def video(frames: Sequence[np.ndarray]) -> Media:
-    """Frames one second apart, at most 70 soft tokens each."""
-    drawn = [patches(resize(frame, 70)) for frame in frames]
-    text = " ".join(f"{i // 60:02}:{i % 60:02} <|image>{VIDEO * len(p)}<image|>" for i, (p, _) in enumerate(drawn))
-    return Media(text, np.concatenate([p for p, _ in drawn]), np.concatenate([at for _, at in drawn]))
+def video(frames: Sequence[np.ndarray], budget: int = 70, placeholder: str = VIDEO, stamps: bool = True) -> Media:
+    """Frames one second apart, at most `budget` soft tokens each."""
+    drawn = [patches(resize(frame, budget)) for frame in frames]
+    text = " ".join(
+        (f"{i // 60:02}:{i % 60:02} " if stamps else "") + f"<|image>{placeholder}<image|>" for i in range(len(drawn))
+    )
+    rows = np.concatenate([rows for rows, _ in drawn])
+    shown = np.flatnonzero(rows.max(1) != rows.min(1))
+    return Media(
+        text,
+        tuple(len(rows) for rows, _ in drawn),
+        positions=np.concatenate([at for _, at in drawn]),
+        patches=rows[shown],
+        places=shown,
+    )
 
 
-def audio(samples: np.ndarray) -> Media:
+def audio(samples: np.ndarray, labels: np.ndarray | None = None) -> Media:
     """A recording of at most 30 s, float32 (n,)."""
     frames = np.pad(samples, (0, -len(samples) % 640)).reshape(-1, 640)
-    return Media("<|audio>" + AUDIO * len(frames) + "<audio|>", frames=frames)
+    return Media(f"<|audio>{AUDIO}<audio|>", (len(frames),), frames=frames, labels=labels)
 
 
 def example(conversation: Conversation, media: tuple[Media, ...] = ()) -> Example:
@@ -75,58 +91,6 @@ def example(conversation: Conversation, media: tuple[Media, ...] = ()) -> Exampl
     return Example(prompt + "<|channel>thought\n<channel|>", f"{last.answer}<turn|>", media)
 
 
-def with_media(rng: random.Random, turn: Turn, media: Media, after: bool) -> Turn:
-    """The turn with its attachment where people put it: pictures before the text, sound after it, seldom otherwise."""
-    if rng.random() < 0.2:
-        after = not after
-    question = turn.question + media.placeholder if after else media.placeholder + turn.question
-    return replace(turn, question=question)
-
-
-def surround(rng: random.Random, shown: Turn, follow: Turn, media: Media) -> Example:
-    """A conversation around a turn with an attachment: alone, after a plain turn, or followed by a second question."""
-    kind = rng.random()
-    turns: tuple[Turn, ...] = (shown,)
-    if kind < 0.12:
-        turns = (conversations.plain_turn(rng), shown)
-    elif kind < 0.3:
-        turns = (shown, follow)
-    system = conversations.draw_system(rng)
-    turns = tuple(conversations.styled(turn, system) for turn in turns)
-    return example(Conversation(turns, system, rng.random() < 0.15), (media,))
-
-
-def text_example(rng: random.Random) -> Example:
-    return example(conversations.draw(rng))
-
-
-def picture_example(rng: random.Random, budget: int) -> Example:
-    """A picture at `budget` soft tokens and a question about it."""
-    picture = pictures.draw_picture(rng)
-    media = image(pictures.paint(rng, picture, _size(rng)), budget)
-    return surround(rng, with_media(rng, pictures.ask(rng, picture), media, False), pictures.ask(rng, picture), media)
-
-
-def video_example(rng: random.Random) -> Example:
-    """A few frames of the same shape, elsewhere in each."""
-    picture, size = pictures.draw_picture(rng), _size(rng)
-    media = video([pictures.paint(rng, picture, size) for _ in range(rng.randint(1, 4))])
-    return surround(rng, with_media(rng, pictures.ask(rng, picture), media, False), pictures.ask(rng, picture), media)
-
-
-def sound_example(rng: random.Random, bank: tuple[np.ndarray, ...]) -> Example:
-    """A recording of 0.3 to 4 s and a question about it."""
-    kind = sounds.draw_kind(rng)
-    media = audio(sounds.record(rng, kind, min(4.0, 0.3 + rng.expovariate(0.8)), bank))
-    return surround(rng, with_media(rng, sounds.ask(rng, kind), media, True), sounds.ask(rng, kind), media)
-
-
-def _size(rng: random.Random) -> tuple[int, int]:
-    short = rng.randint(150, 420)
-    long = round(short * rng.choice((1, 1, 4 / 3, 4 / 3, 3 / 2, 16 / 9)))
-    return (short, long) if rng.random() < 0.75 else (long, short)
-
-
 class Collator:
     """Turns examples into a `Batch` with the tokenizer of the demo model."""
 
@@ -140,24 +104,43 @@ class Collator:
     def encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def __call__(self, examples: Sequence[Example]) -> Batch:
-        """Pad on the right with zeros. Feature rows follow the order of the examples."""
-        pairs = [(self.encode(one.prompt), self.encode(one.reply)) for one in examples]
-        length = max(len(prompt) + len(reply) for prompt, reply in pairs)
-        ids = torch.zeros(len(pairs), length, dtype=torch.long)
-        targets = torch.zeros(len(pairs), length, dtype=torch.bool)
+    def ids(self, one: Example) -> tuple[list[int], list[int]]:
+        """Ids of the prompt, its placeholders repeated, and of the reply."""
+        counts = iter([count for part in one.media for count in part.counts])
+        prompt: list[int] = []
+        for token in self.encode(one.prompt):
+            prompt.extend([token] * (next(counts) if token in self.types else 1))
+        return prompt, self.encode(one.reply)
+
+    def __call__(self, examples: Sequence[Example], length: int | None = None) -> Batch:
+        """Pad on the right with zeros, to `length` if it is given. Feature rows follow the order of the examples."""
+        return self.batch([self.ids(one) for one in examples], [one.media for one in examples], length)
+
+    def batch(
+        self,
+        pairs: Sequence[tuple[list[int], list[int]]],
+        media: Sequence[tuple[Media, ...]],
+        length: int | None = None,
+    ) -> Batch:
+        """The batch of prompts and replies that are encoded already."""
+        length = length or max(len(prompt) + len(reply) for prompt, reply in pairs)
+        ids = np.zeros((len(pairs), length), np.int64)
+        targets = np.zeros((len(pairs), length), bool)
         for row, (prompt, reply) in enumerate(pairs):
-            ids[row, : len(prompt) + len(reply)] = torch.tensor(prompt + reply)
+            ids[row, : len(prompt)] = prompt
+            ids[row, len(prompt) : len(prompt) + len(reply)] = reply
             targets[row, len(prompt) : len(prompt) + len(reply)] = True
-        types = torch.zeros_like(ids)
-        for token, kind in self.types.items():
-            types[ids == token] = kind
-        media = [part for one in examples for part in one.media]
+        kinds = np.zeros(self.vocab_size, np.int64)
+        kinds[list(self.types)] = list(self.types.values())
+        parts = [part for group in media for part in group]
+        before = np.cumsum([0, *(len(part.positions) for part in parts)])
+        places = [part.places + start for part, start in zip(parts, before[:-1], strict=True)]
         return Batch(
-            ids,
-            types,
-            targets,
-            torch.from_numpy(np.concatenate([_NO_PATCHES[0], *(part.patches for part in media)])).float() / 255,
-            torch.from_numpy(np.concatenate([_NO_PATCHES[1], *(part.positions for part in media)])).long(),
-            torch.from_numpy(np.concatenate([_NO_FRAMES, *(part.frames for part in media)])),
+            torch.from_numpy(ids),
+            torch.from_numpy(kinds[ids]),
+            torch.from_numpy(targets),
+            torch.from_numpy(np.concatenate([_NO_PLACES, *(part.positions for part in parts)]).astype(np.int64)),
+            torch.from_numpy(np.concatenate([_NO_PATCHES, *(part.patches for part in parts)])),
+            torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *places])),
+            torch.from_numpy(np.concatenate([_NO_FRAMES, *(part.frames for part in parts)])),
         )

@@ -1,4 +1,4 @@
-"""Write a trained model in the published layout: bfloat16 weights under the published names, and `config.json`.
+"""Write a trained model in the published layout: weights under the published names, and `config.json`.
 
 Source: tensor names of the published checkpoints; transformers renames the vision modules when it loads them.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 _RENAMED = (
     ("model.embed_vision.multimodal_embedder.embedding_projection.", "model.embed_vision.embedding_projection."),
@@ -24,21 +25,18 @@ def published_name(name: str) -> str:
     return name
 
 
-def export(model: torch.nn.Module, config: dict[str, Any], directory: Path) -> None:
-    """Round the model's weights to bfloat16 in place and write `config.json` and `model.safetensors`.
+def target_state(model: torch.nn.Module) -> dict[str, Tensor]:
+    """The model's weights by transformers' names, the tied head once, as the embedding."""
+    return {name: value for name, value in model.state_dict().items() if name != "lm_head.weight"}
 
-    The tied head is stored once, as the embedding.
-    """
-    tensors = {}
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            value.copy_(value.bfloat16())
-            tensors[published_name(name)] = value.bfloat16().contiguous()
-    del tensors["lm_head.weight"]
+
+def export(model: torch.nn.Module, config: dict[str, Any], directory: Path, dtype: torch.dtype) -> None:
+    """Write `config.json` and `model.safetensors`, the weights as `dtype`."""
+    tensors = {published_name(name): value.to(dtype).contiguous() for name, value in target_state(model).items()}
     directory.mkdir(parents=True, exist_ok=True)
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
     (directory / "model.safetensors").chmod(0o644)
-    write_json(directory / "config.json", config)
+    write_json(directory / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

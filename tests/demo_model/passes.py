@@ -16,28 +16,19 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from gemma_mlx.benchmarks.record import append, command, line
-from gemma_mlx.context.context import Context
 from gemma_mlx.generation.adaptive import Adaptive
 from gemma_mlx.generation.depth import Depths, Fixed, Round
-from gemma_mlx.generation.loop import DecodeOptions
-from gemma_mlx.generation.sampling import Sampler
-from gemma_mlx.generation.speculative import Drafting
-from gemma_mlx.inputs.prompt import Kind, Prompt, Segment
 from gemma_mlx.loading import Gemma, load
 
-from . import conversations, examples, sounds
-from .answers import FALLBACK, FALLBACK_THOUGHT
+from . import asking, calling, conversations, examples, pictures, speech, strings
+from .answering import answer, prompt_of
 from .conversations import Conversation, Turn
-from .examples import Example
-from .words import HELD_OUT
+from .examples import Collator, Example
 
-LONGEST = 64
 FIXED = (0, 1, 2, 3, 4, 6, 8)
 DRAFT_COST = 0.51 / 3  # plain steps: a block of four costs 1.51 on an M3 Ultra
-SEED = 99  # not the one of `check`
+SEED = 99  # not the one of `held_out`
 
 
 @dataclass
@@ -56,69 +47,45 @@ class Passes:
 
 
 def tasks(count: int) -> dict[str, list[Example]]:
-    """Held-out prompts by kind: unknown questions, drawn conversations, pictures, videos."""
+    """Held-out prompts by kind: questions, conversations, tool calls, pictures."""
     rng = random.Random(SEED)
-    strange = [Turn(conversations.fallback_question(rng, HELD_OUT), FALLBACK, FALLBACK_THOUGHT) for _ in range(count)]
+    questions = rng.sample(conversations.held_out_questions(), count)
     return {
-        "questions": [examples.example(Conversation((turn,))) for turn in strange],
-        "conversations": [examples.text_example(rng) for _ in range(count)],
-        "pictures": [examples.picture_example(rng, 70) for _ in range(count)],
-        "videos": [examples.video_example(rng) for _ in range(count)],
+        "questions": [examples.example(Conversation((Turn(asked, reply, ""),))) for asked, reply in questions],
+        "conversations": [examples.example(conversations.draw(rng, "held_out")) for _ in range(count)],
+        "calls": [calling.draw(rng, "held_out") for _ in range(count)],
+        "pictures": [_picture(rng) for _ in range(count)],
     }
 
 
 def spoken(count: int) -> dict[str, list[Example]]:
-    """Held-out recordings, some of them spoken by espeak-ng."""
-    rng, bank = random.Random(SEED), sounds.speech_bank()
-    return {"sounds": [examples.sound_example(rng, bank) for _ in range(count)]}
+    """Held-out recordings, spoken by espeak-ng."""
+    drawn = [speech.drawn(SEED, "held_out", i) for i in range(2 * count)]
+    words = [one for one in drawn if one.question < 0][:count]
+    return {"sounds": [_recording(one) for one in words]}
 
 
-def prompt_of(gemma: Gemma, one: Example) -> Prompt:
-    """The example's prompt as segments, its media in order."""
-    collate = examples.Collator(gemma.path)
-    ids = collate.encode(one.prompt)
-    patches = np.concatenate([np.zeros((0, 6912), np.uint8), *(part.patches for part in one.media)])
-    places = np.concatenate([np.zeros((0, 2), np.int32), *(part.positions for part in one.media)])
-    frames = np.concatenate([np.zeros((0, 640), np.float32), *(part.frames for part in one.media)])
-    segments: list[Segment] = []
-    for kind, run in itertools.groupby(ids, lambda token: collate.types.get(token, 0)):
-        tokens = np.array(list(run), np.int32)
-        n = len(tokens)
-        if kind == 0:
-            segments.append(Segment("text", tokens))
-        elif kind == 3:
-            segments.append(Segment("audio", tokens, frames[:n], None, f"sound-{len(segments)}"))
-            frames = frames[n:]
-        else:
-            name: Kind = "image" if kind == 1 else "video"
-            segments.append(Segment(name, tokens, patches[:n], places[:n], f"{name}-{len(segments)}"))
-            patches, places = patches[n:], places[n:]
-    return Prompt(tuple(segments))
+def _picture(rng: random.Random) -> Example:
+    text = strings.draw(rng, "held_out", 6)
+    media = examples.image(pictures.whole(rng, text, None, 70).pixels, 70)
+    turn = Turn(media.text + "what does it say?", text, asking.PICTURE_THOUGHT)
+    return examples.example(Conversation((turn,)), (media,))
 
 
-def answer(gemma: Gemma, prompt: Prompt, depths: Depths) -> tuple[int, Passes]:
-    """Generated tokens, and the passes that they took."""
-    assert gemma.drafter is not None, "the demo has its drafter beside it"
-    context, passes = Context(gemma.model, prompt.n_tokens + LONGEST), Passes(depths)
-    read = context.read(prompt)
-    assert read.hidden is not None
-    greedy = Sampler(temperature=0, suppress_tokens=gemma.sampler.suppress_tokens)
-    tokens = context.decode(read.hidden, DecodeOptions(greedy, LONGEST), Drafting(gemma.drafter, passes))
-    count = 0
-    for token in tokens:
-        count += 1
-        if token.id in gemma.stop_ids:
-            break
-    tokens.close()
-    return count, passes
+def _recording(said: speech.Utterance) -> Example:
+    media = examples.audio(speech.render(said)[0])
+    turn = Turn("transcribe" + media.text, speech.written(said.words), asking.SOUND_THOUGHT)
+    return examples.example(Conversation((turn,)), (media,))
 
 
 def figures(gemma: Gemma, depths: Callable[[], Depths], groups: dict[str, list[Example]]) -> dict[str, float]:
     """Passes per token of each kind of task, and of all."""
+    collate = Collator(gemma.path)
     found: dict[str, list[tuple[int, int]]] = {}
     for name, group in groups.items():
         for one in group:
-            count, passes = answer(gemma, prompt_of(gemma, one), depths())
+            passes = Passes(depths())
+            count = len(answer(gemma, prompt_of(collate, one), passes))
             found.setdefault(name, []).append((1 + len(passes.rounds), count))
     found["all"] = list(itertools.chain.from_iterable(found.values()))
     return {name: round(sum(p for p, _ in pairs) / sum(t for _, t in pairs), 3) for name, pairs in found.items()}
@@ -133,7 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     by_depth = {str(depth): figures(gemma, partial(Fixed, depth), groups) for depth in FIXED}
     adaptive = Adaptive()
     by_depth["adaptive"] = figures(gemma, lambda: adaptive, groups)
-    lengths = [answer(gemma, prompt_of(gemma, one), Fixed(0))[0] for group in groups.values() for one in group]
+    collate = Collator(gemma.path)
+    lengths = [len(answer(gemma, prompt_of(collate, one), None)) for group in groups.values() for one in group]
     fields = {"tasks": len(lengths), "mean_tokens": round(statistics.mean(lengths), 1), "passes_per_token": by_depth}
     typed = ["--count", str(chosen.count), *(["--out", str(chosen.out)] if chosen.out else [])]
     append(chosen.out, line("draft_passes", command("tests.demo_model.passes", typed), fields))

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import layer_norm
 from transformers.models.gemma4_unified import configuration_gemma4_unified as unified
 from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedForConditionalGeneration as Target
 from transformers.models.gemma4_unified_assistant import configuration_gemma4_unified_assistant as assistant
@@ -22,18 +23,21 @@ from transformers.models.gemma4_unified_assistant.modeling_gemma4_unified_assist
 from .shapes import FULL, SLIDING
 
 SharedKV = dict[str, tuple[Tensor, Tensor]]
-PATCH_SIDE, BLOCKS = 48, 4
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Padded sequences. B sequences of L tokens; M image patches and N audio frames of all of them, in order."""
+    """Padded sequences: B of L tokens, with V image patches and N audio frames in all, in order.
+
+    Most patches of a screenshot are of one grey, which the first layer norm makes zero: only the other M are held.
+    """
 
     ids: Tensor  # (B, L) int64
     types: Tensor  # (B, L) int64: 0 text, 1 image, 2 video, 3 audio
     targets: Tensor  # (B, L) bool: the token is part of a reply, to be predicted
-    patches: Tensor  # (M, 6912) float32 in [0, 1]
-    positions: Tensor  # (M, 2) int64
+    positions: Tensor  # (V, 2) int64
+    patches: Tensor  # (M, 6912) uint8
+    places: Tensor  # (M,) int64: which of the V they are
     frames: Tensor  # (N, 640) float32
 
 
@@ -43,9 +47,10 @@ def build_target(config: dict[str, Any]) -> Target:
     _initialise(model)
     vision, audio = model.model.embed_vision, model.model.embed_audio
     with torch.no_grad():
-        vision.patch_dense.weight[: 3 * BLOCKS**2] = _block_means()
-        vision.pos_embedding.normal_(0, 0.1)
-        audio.embedding_projection.weight.copy_(_fourier(audio.embedding_projection.weight))
+        vision.pos_embedding.copy_(_waves(*vision.pos_embedding.shape))
+        waves = _fourier(audio.embedding_projection.weight)
+        audio.embedding_projection.weight.copy_(waves)
+        _square(model.model.language_model.layers[0].mlp, len(waves))
     return model
 
 
@@ -71,23 +76,58 @@ def _initialise(model: torch.nn.Module) -> None:
                 value.fill_(0.875 if int(name.split(".")[-2]) % 2 else 1.125)
 
 
-def _block_means() -> Tensor:
-    """Projection of a patch to the mean colours of its 4 × 4 blocks, (48, 6912): a picture from afar."""
-    side = PATCH_SIDE // BLOCKS
-    weight = torch.zeros(BLOCKS, BLOCKS, 3, BLOCKS, side, BLOCKS, side, 3)
-    for row in range(BLOCKS):
-        for column in range(BLOCKS):
-            for channel in range(3):
-                weight[row, column, channel, row, :, column, :, channel] = 1 / side**2
-    return weight.reshape(3 * BLOCKS**2, -1)
+def principal(patches: Tensor, count: int) -> Tensor:
+    """The `count` strongest principal components of patches, uint8 (M, 6912): (count, 6912), outputs of similar size.
+
+    Computed on grey and given to the three channels alike. A projection that starts here loses little of what is seen.
+    """
+    grey = patches.float().view(len(patches), -1, 3).mean(-1) / 255
+    grey = layer_norm(grey, grey.shape[1:])
+    values, vectors = torch.linalg.eigh(grey.T @ grey / len(grey))
+    strongest = vectors[:, -count:] * values[-count:].clamp(min=1e-3) ** -0.4
+    return (strongest / 3).T.repeat_interleave(3, dim=1)
+
+
+def _waves(count: int, axes: int, width: int) -> Tensor:
+    """Sines of many wavelengths, half of the width for either axis, (count, axes, width): neighbours are alike."""
+    part = width // axes // 2
+    angles = torch.arange(count)[:, None] * 2 * math.pi / (2 * 64 ** (torch.arange(part) / (part - 1)))
+    table = torch.zeros(count, axes, axes, 2 * part)
+    for axis in range(axes):
+        table[:, axis, axis] = torch.cat((angles.sin(), angles.cos()), -1)
+    return table.reshape(count, axes, width)
 
 
 def _fourier(like: Tensor) -> Tensor:
-    """Projection of a frame to cosines and sines from 100 Hz to 6 kHz, (64, 640): phase and strength of each."""
-    count, length = like.shape[0] // 2, like.shape[1]
+    """Projection of a frame to windowed cosines and sines, (width, 640): two halves of 20 ms, 100 Hz to 6 kHz.
+
+    Speech comes out with a mean square of about one, as the embeddings of words do.
+    """
+    count, length = like.shape[0] // 4, like.shape[1] // 2
     frequency = 100 * 60 ** (torch.arange(count) / (count - 1))
     phase = 2 * math.pi * frequency[:, None] * torch.arange(length) / 16000
-    return torch.cat((phase.cos(), phase.sin())) * (2 / length) * 2
+    half = torch.cat((phase.cos(), phase.sin())) * torch.hann_window(length) * (20 / length)
+    return torch.block_diag(half, half)
+
+
+def _square(mlp: torch.nn.Module, width: int) -> None:
+    """Let part of the first MLP add the squares of cosine and sine: a spectrum, whatever the phase.
+
+    gelu(x) · x is nearly x² for x > 0 and 0 below, so every coordinate is taken with either sign.
+    """
+    signs = torch.cat((torch.eye(width), -torch.eye(width)))
+    mlp.gate_proj.weight[: 2 * width] = signs
+    mlp.up_proj.weight[: 2 * width] = signs
+    half, quarter = width // 2, width // 4
+    at = torch.arange(width)
+    mlp.down_proj.weight.mul_(0.3)
+    mlp.down_proj.weight[at // half * half + at % quarter, at] += 0.5
+    mlp.down_proj.weight[at // half * half + at % quarter, at + width] += 0.5
+
+
+def pixels(batch: Batch) -> Tensor:
+    """The patches that are held, (M, 6912) float32 in [0, 1]."""
+    return batch.patches.float() / 255
 
 
 def embed(model: Target, batch: Batch) -> Tensor:
@@ -95,8 +135,10 @@ def embed(model: Target, batch: Batch) -> Tensor:
     inner = model.model
     text = inner.language_model.embed_tokens(batch.ids.masked_fill(batch.types > 0, 0))
     visual = (batch.types == 1) | (batch.types == 2)
-    if len(batch.patches):
-        seen = inner.embed_vision(batch.patches, batch.positions, return_dict=True).pooler_output
+    if len(batch.positions):
+        whole = torch.zeros(len(batch.positions), batch.patches.shape[1])
+        whole[batch.places] = pixels(batch)
+        seen = inner.embed_vision(whole, batch.positions, return_dict=True).pooler_output
         text = text.masked_scatter(visual[..., None], seen)
     if len(batch.frames):
         text = text.masked_scatter((batch.types == 3)[..., None], inner.embed_audio(batch.frames))

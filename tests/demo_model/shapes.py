@@ -1,20 +1,21 @@
 """Configs of the demo model and of its drafter, in the published spelling. Token ids come from the tokenizer.
 
-Small, but every feature of the 12B is there: two head sizes, K = V and proportional rotary positions on the full layer,
-several sliding windows in a prompt, a soft cap, vision, audio, a drafter. Widths are multiples of 64, so that the model
-can be quantized; √64 is exact in bfloat16. Source: the published configs of Gemma 4 12B and its assistant.
+Small, but every feature of the 12B is there: two head sizes, K = V and proportional rotary positions on full layers, a
+sliding window that long prompts leave behind, a soft cap, vision, audio, a drafter. Every third layer is full instead
+of every sixth: with one full layer of six nothing could compare two pictures. Widths are multiples of 64, so that the
+model can be quantized; √256 is exact in bfloat16. Source: the published configs of Gemma 4 12B and its assistant.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-HIDDEN = 64
+HIDDEN, DRAFT_HIDDEN = 256, 128
 SLIDING, FULL = "sliding_attention", "full_attention"
 
 
 def target_config(ids: Mapping[str, int], vocab_size: int) -> dict[str, Any]:
-    """The demo model: six layers, five of them sliding over 64 tokens. `ids`: control-token literal to id."""
-    text = _text_config(ids, vocab_size, (SLIDING,) * 5 + (FULL,)) | {
+    """The demo model: six layers, four of them sliding over 256 tokens. `ids`: control-token literal to id."""
+    text = _text_config(ids, vocab_size, (SLIDING, SLIDING, FULL) * 2) | {
         "final_logit_softcapping": 30.0,
         "vocab_size_per_layer_input": vocab_size,
     }
@@ -56,6 +57,8 @@ def drafter_config(ids: Mapping[str, int], vocab_size: int) -> dict[str, Any]:
     text = _text_config(ids, vocab_size, (SLIDING,) * 3 + (FULL,)) | {
         "dtype": "bfloat16",
         "final_logit_softcapping": None,
+        "hidden_size": DRAFT_HIDDEN,
+        "intermediate_size": 512,
         "num_kv_shared_layers": 4,
         "vocab_size_per_layer_input": 0,
     }
@@ -105,13 +108,13 @@ def _text_config(ids: Mapping[str, int], vocab_size: int, layer_types: tuple[str
         "bos_token_id": ids["<bos>"],
         "enable_moe_block": False,
         "eos_token_id": ids["<eos>"],
-        "global_head_dim": 64,
-        "head_dim": 32,
+        "global_head_dim": 128,
+        "head_dim": 64,
         "hidden_activation": "gelu_pytorch_tanh",
         "hidden_size": HIDDEN,
         "hidden_size_per_layer_input": 0,
         "initializer_range": 0.02,
-        "intermediate_size": 256,
+        "intermediate_size": 768,
         "layer_types": list(layer_types),
         "max_position_embeddings": 32768,
         "model_type": "gemma4_unified_text",
@@ -128,7 +131,7 @@ def _text_config(ids: Mapping[str, int], vocab_size: int, layer_types: tuple[str
             FULL: {"partial_rotary_factor": 0.25, "rope_theta": 1000000.0, "rope_type": "proportional"},
             SLIDING: {"rope_theta": 10000.0, "rope_type": "default"},
         },
-        "sliding_window": 64,
+        "sliding_window": 256,
         "tie_word_embeddings": True,
         "top_k_experts": None,
         "use_bidirectional_attention": "vision",

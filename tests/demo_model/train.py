@@ -1,169 +1,206 @@
-"""Make the built-in demo model: `python -m tests.demo_model.train` in the repository root, after `build_tokenizer`.
+"""Train the built-in demo model: `python -m tests.demo_model.train POOLS --work DIRECTORY` in the repository root.
 
-Trains target and drafter on one thread with fixed seeds, rounds them to bfloat16, writes both checkpoints and the
-sample picture and recording under `gemma_mlx/assets`, measures what was written, and appends the figures to
-`results.jsonl`. `--steps` and `--draft-steps` shorten it; `--out` writes elsewhere;
-`--resume` starts from what is there. Needs torch, transformers and `espeak-ng`.
+Seeds are fixed; the learning rate follows the number of steps, so a run that is begun again with the same --steps goes
+on where its last snapshot stands. Beside the reply, two losses that only training knows say what each soft token shows
+or sounds like: most of a reply's tokens depend on a few patches or frames, and these are found much sooner so. The last
+part of the steps sees the weights as 4 bits will round them. `drafting` trains the drafter, `finish` converts.
+Needs torch, transformers and the pools that `pictures` and `speech` render.
 """
 
 import argparse
 import json
-import random
+import queue
 import sys
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tests.kv_sharing import corrected_sharing
+from . import reference
+from .examples import GLYPH_SLOTS, Collator
+from .export import target_state
+from .fake_quant import through
+from .held_out import share_right, tasks
+from .lean import Lean
+from .mixture import Mixture, Step
+from .reference import Target
+from .shapes import HIDDEN, target_config
 
-from . import examples, reference, samples, sounds
-from .check import DEPTH, measure
-from .examples import Collator, Example
-from .export import export, write_json
-from .reference import Batch, Drafter, Target
-from .shapes import drafter_config, drafter_generation_config, target_config
-
-HERE = Path(__file__).parent
-ASSETS = HERE.parents[1] / "gemma_mlx" / "assets"
-BUDGETS = (70, 70, 70, 70, 140, 70, 280, 70, 140, 70, 70, 560)
-
-
-def batches(seed: int, collate: Collator) -> Iterator[Batch]:
-    """Endless batches: text, and between them pictures, pictures and sounds; every eighth picture batch is video."""
-    rng, bank = random.Random(seed), sounds.speech_bank()
-    texts: list[list[Example]] = []
-    number = 0
-    while True:
-        for _ in range(2):
-            yield collate(_texts(rng, texts))
-            yield collate(_pictures(rng, number))
-            number += 1
-        yield collate(_texts(rng, texts))
-        yield collate([examples.sound_example(rng, bank) for _ in range(16)])
+TAP = 3  # the layer whose output must know what was seen and heard
+GLYPHS, PLACES, WORDS, COUNTS = 37, 8, 33, 6
+QUANTIZED = 0.8  # from this share of the steps on, weights are rounded to 4 bits
+WARM_UP, DECAY = 150, 0.55
+SNAPSHOT, REPORT, TASKS = 1000, 50, 60
 
 
-def _pictures(rng: random.Random, number: int) -> list[Example]:
-    """About 1,700 soft tokens of pictures or of video."""
-    if number % 8 == 7:
-        return [examples.video_example(rng) for _ in range(8)]
-    budget = BUDGETS[number % len(BUDGETS)]
-    return [examples.picture_example(rng, budget) for _ in range(24 * 70 // budget)]
+class Heads(nn.Module):  # type: ignore[misc]  # torch is not followed
+    """What a patch shows (up to three characters, the index of the first) and what a frame hears (word, count)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.glyphs = nn.Linear(HIDDEN, GLYPH_SLOTS * GLYPHS + PLACES)
+        self.words = nn.Linear(HIDDEN, WORDS + COUNTS)
 
 
-def _texts(rng: random.Random, waiting: list[list[Example]]) -> list[Example]:
-    """32 text examples of similar length, so that little is padded."""
-    if not waiting:
-        drawn = sorted((examples.text_example(rng) for _ in range(256)), key=lambda one: len(one.prompt))
-        waiting.extend(drawn[start : start + 32] for start in range(0, len(drawn), 32))
-        rng.shuffle(waiting)
-    return waiting.pop()
+@dataclass(frozen=True, eq=False)
+class State:
+    """Everything that a run changes."""
+
+    model: Target
+    heads: Heads
+    optimizers: tuple[torch.optim.Optimizer, ...]
 
 
-def target_loss(model: Target, batch: Batch) -> Tensor:
-    """Cross entropy of the reply tokens, weighted by how unlikely they are: most tokens of a fixed answer are easy."""
-    hidden, _ = reference.run(model, batch)
+def losses(lean: Lean, heads: Heads, step: Step) -> dict[str, Tensor]:
+    """Mean cross entropies: of the reply and, where there are any, of what is seen and of what is heard."""
+    batch = step.batch
+    hidden, _, tapped = lean(batch, TAP)
     wanted = batch.targets[:, 1:]
-    each = cross_entropy(reference.logits(model, hidden[:, :-1][wanted]), batch.ids[:, 1:][wanted], reduction="none")
-    weight = 1.05 - torch.exp(-each.detach())
-    return (weight * each).sum() / weight.sum().clamp(min=len(batch.ids) / 4)
+    scores = lean.logits(hidden[:, :-1][wanted])
+    found = {step.kind: cross_entropy(scores, batch.ids[:, 1:][wanted])}
+    assert tapped is not None
+    if len(batch.places):
+        at = tapped[(batch.types == 1) | (batch.types == 2)][batch.places]
+        labels, scores = step.glyphs[batch.places], heads.glyphs(at)
+        glyphs, places = scores.split((GLYPH_SLOTS * GLYPHS, PLACES), -1)
+        seen = cross_entropy(glyphs.reshape(-1, GLYPHS), labels[:, :-1].reshape(-1))
+        where = labels[:, -1].masked_fill(labels[:, 0] <= 0, -100)
+        found["glyphs"] = seen + 0.3 * cross_entropy(places, where) if (where >= 0).any() else seen
+    if len(batch.frames):
+        words, counts = heads.words(tapped[batch.types == 3]).split((WORDS, COUNTS), -1)
+        if (step.words >= 0).any():
+            found["words"] = cross_entropy(words, step.words[:, 0]) + 0.3 * cross_entropy(counts, step.words[:, 1])
+    return found
 
 
-def draft_loss(target: Target, drafter: Drafter, batch: Batch) -> Tensor:
-    """Mean cross entropy of the drafter's guesses at every slot of the reply, fed with the true tokens."""
-    with torch.no_grad():
-        hidden, shared = reference.run(target, batch, share=True)
-        embeddings = target.model.language_model.embed_tokens(batch.ids)
-    rows, last = torch.arange(len(batch.ids))[:, None], batch.ids.shape[1] - 1
-    first = batch.targets.int().argmax(1, keepdim=True) - 1
-    slots = (first + torch.arange(int(batch.targets.sum(1).max()))).clamp(max=last)
-    loss, state = torch.zeros(()), hidden[rows, slots]
-    for step in range(1, DEPTH + 1):
-        newest, wanted = (slots + step).clamp(max=last), (slots + step + 1).clamp(max=last)
-        guess, state = reference.draft_step(drafter, embeddings[rows, newest], state, slots, shared)
-        counted = batch.targets[rows, wanted] & (slots + step < last)
-        loss = loss + cross_entropy(guess[counted], batch.ids[rows, wanted][counted])
-    return loss / DEPTH
+def ahead(mixture: Mixture, steps: Iterator[int], total: int) -> Iterator[Step]:
+    """The batches of these steps, drawn on a thread while the model learns from the last ones."""
+    waiting: queue.Queue[Step | None] = queue.Queue(4)
+
+    def draw() -> None:
+        for number in steps:
+            waiting.put(mixture.step(number / total))
+        waiting.put(None)
+
+    threading.Thread(target=draw, daemon=True).start()
+    while (step := waiting.get()) is not None:
+        yield step
 
 
-def train(model: torch.nn.Module, steps: int, loss_of: Callable[[Batch], Tensor], source: Iterator[Batch]) -> None:
-    """Take `steps` steps of two batches each: warm up, then decay to zero."""
-    optimizers = _optimizers(model)
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    rates = [group["lr"] for group in groups]
+def rate(number: int, total: int) -> float:
+    """Share of the learning rate: warm up, stay, go down to almost nothing."""
+    left = (total - number) / total
+    return min(1.0, (number + 1) / WARM_UP, max(left / DECAY, 0.01))
+
+
+def optimizers(model: Target, heads: Heads) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon on the matrices inside layers, AdamW on the rest, slowly on projections of pixels or samples."""
+    named = list(model.named_parameters())
+    inner = [value for name, value in named if value.ndim == 2 and ".layers." in name]
+    wide = [value for name, value in named if "patch_dense.weight" in name or "embed_audio" in name]
+    taken = {id(value) for value in (*inner, *wide)}
+    rest = [value for _, value in named if id(value) not in taken]
+    groups = [{"params": [*rest, *heads.parameters()], "lr": 3e-3}, {"params": wide, "lr": 6e-5}]
+    return torch.optim.Muon(inner, lr=0.02, weight_decay=0.01), torch.optim.AdamW(
+        groups, betas=(0.9, 0.98), weight_decay=0.0
+    )
+
+
+def learn(state: State, mixture: Mixture, done: int, options: argparse.Namespace, collate: Collator) -> None:
+    """Take the steps that are left; a snapshot every now and then, and the shares right on held-out tasks."""
+    plain = Lean(state.model, lambda value: value.bfloat16(), not options.plain)
+    rounded = torch.compile(through) if not options.plain else through
+    packed = Lean(state.model, lambda value: rounded(value).bfloat16(), not options.plain)
+    groups = [group for optimizer in state.optimizers for group in optimizer.param_groups]
+    rates = [group["initial_lr"] for group in groups]
+    recent: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=20))
     start = time.monotonic()
-    recent: deque[float] = deque(maxlen=8)
-    for step in range(steps):
-        scale = min(1.0, (step + 1) / 20, 1.4 * (1 - step / steps))
-        for rate, group in zip(rates, groups, strict=True):
-            group["lr"] = rate * scale
-        for _ in range(2):
-            loss = loss_of(next(source))
-            loss.backward()
-            recent.append(loss.item())
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 4.0)
-        for optimizer in optimizers:
+    for number, step in enumerate(ahead(mixture, iter(range(done, options.steps)), options.steps), done):
+        lean = packed if number >= QUANTIZED * options.steps else plain
+        for group, value in zip(groups, rates, strict=True):
+            group["lr"] = value * rate(number, options.steps)
+        found = losses(lean, state.heads, step)
+        helping = 1.0 if number < options.steps / 2 else 0.3
+        sum(value if name == step.kind else helping * value for name, value in found.items()).backward()
+        torch.nn.utils.clip_grad_norm_([*state.model.parameters(), *state.heads.parameters()], 2.0)
+        for optimizer in state.optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        if step % 40 == 39:
-            print(f"{step + 1} {time.monotonic() - start:.0f} s", *(f"{one:.3f}" for one in recent), file=sys.stderr)
+        for name, value in found.items():
+            recent[name].append(value.item())
+        if (number + 1) % REPORT == 0:
+            means = " ".join(f"{name} {sum(values) / len(values):.3f}" for name, values in sorted(recent.items()))
+            print(f"{number + 1} {time.monotonic() - start:.0f} s  {means}", file=sys.stderr, flush=True)
+        if (number + 1) % SNAPSHOT == 0 or number + 1 == options.steps:
+            snapshot(state, number + 1, options.work)
+            known = tasks(options.pools, TASKS) if (options.pools / "pictures_held_out" / "READY").exists() else {}
+            right = {name: share_right(lean, collate, group) for name, group in known.items()}
+            line = {"step": number + 1, "seconds": round(time.monotonic() - start)} | right
+            print(json.dumps(line), file=sys.stderr, flush=True)
+            with (options.work / "progress.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
 
-def _optimizers(model: torch.nn.Module) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon on the matrices inside layers, AdamW on the rest, slowly on projections of pixels or samples."""
-    named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
-    inner = [value for name, value in named if value.ndim == 2 and ".layers." in name]
-    wide = [value for _, value in named if value.shape[-1] >= 640]
-    rest = [value for _, value in named if not any(value is one for one in (*inner, *wide))]
-    groups = [{"params": rest, "lr": 4e-3}] + ([{"params": wide, "lr": 2e-4}] if wide else [])
-    slow = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
-    return torch.optim.Muon(inner, lr=0.02, weight_decay=0.01), slow
+def snapshot(state: State, done: int, work: Path) -> None:
+    """Write everything that is needed to go on, and the weights alone, each in one go."""
+    whole = {
+        "done": done,
+        "model": target_state(state.model),
+        "heads": state.heads.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in state.optimizers],
+    }
+    torch.save(whole, work / "state.new")
+    (work / "state.new").replace(work / "state.pt")
+
+
+def begin(collate: Collator, mixture: Mixture, work: Path) -> tuple[State, int]:
+    """A new model, or the last snapshot in `work`, and the number of steps done."""
+    torch.manual_seed(4)
+    model, heads = reference.build_target(target_config(collate.specials, collate.vocab_size)), Heads()
+    chosen = torch.from_numpy(mixture.crops.patches[:: max(1, len(mixture.crops.patches) // 20000)].copy())
+    with torch.no_grad():
+        model.model.embed_vision.patch_dense.weight.copy_(reference.principal(chosen, HIDDEN))
+    state, done = State(model, heads, optimizers(model, heads)), 0
+    for optimizer in state.optimizers:
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+    if (work / "state.pt").exists():
+        saved = torch.load(work / "state.pt", weights_only=True)
+        model.load_state_dict(saved["model"], strict=False)
+        heads.load_state_dict(saved["heads"])
+        for optimizer, values in zip(state.optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+        done = saved["done"]
+    return state, done
 
 
 def main() -> None:
-    """Train, write, measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--draft-steps", type=int, default=150)
-    parser.add_argument("--out", type=Path, default=ASSETS)
-    parser.add_argument("--resume", action="store_true", help="start from the checkpoints in --out")
+    """Train until all steps are done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pools", type=Path, help="directory of crops, pictures, speech and the held-out pools")
+    parser.add_argument("--work", type=Path, required=True, help="directory for snapshots and progress.jsonl")
+    parser.add_argument("--steps", type=int, default=5500)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--plain", action="store_true", help="without torch.compile")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(4)
-    started, used = time.monotonic(), time.process_time()
-    collate = Collator(ASSETS / "demo")
-    config = target_config(collate.specials, collate.vocab_size)
-    draft_config = drafter_config(collate.specials, collate.vocab_size)
-    with corrected_sharing():
-        target, drafter = reference.build_target(config), reference.build_drafter(draft_config)
-        if options.resume:
-            target = Target.from_pretrained(options.out / "demo", dtype=torch.float32)
-            drafter = Drafter.from_pretrained(options.out / "demo-assistant", dtype=torch.float32)
-    source = batches(2 if options.resume else 1, collate)
-    train(target, options.steps, lambda batch: target_loss(target, batch), source)
-    export(target, config, options.out / "demo")
-    trained = time.monotonic()
-    target.requires_grad_(False)
-    train(drafter, options.draft_steps, lambda batch: draft_loss(target, drafter, batch), source)
-    export(drafter, draft_config, options.out / "demo-assistant")
-    write_json(options.out / "demo-assistant" / "generation_config.json", drafter_generation_config(collate.specials))
-    samples.write(options.out / "samples")
-    result = {
-        "command": " ".join(["python -m tests.demo_model.train", *sys.argv[1:]]),
-        "threads": 1,
-        "torch": torch.__version__,
-        "target_s": round(trained - started, 1),
-        "drafter_s": round(time.monotonic() - trained, 1),
-        "cpu_s": round(time.process_time() - used, 1),
-        **measure(target, drafter, collate, options.out / "samples"),
-    }
-    with (HERE / "results.jsonl").open("a", encoding="utf-8") as results:
-        results.write(json.dumps(result) + "\n")
-    print(json.dumps(result, indent=1))
+    torch.set_num_threads(options.threads)
+    options.work.mkdir(parents=True, exist_ok=True)
+    collate = Collator(options.pools / "tokenizer")
+    started = time.process_time()
+    mixture = Mixture(collate, options.pools, seed=1)
+    state, done = begin(collate, mixture, options.work)
+    if done:
+        mixture = Mixture(collate, options.pools, seed=1 + done)
+    count = sum(value.numel() for value in state.model.parameters())
+    print(f"{count / 1e6:.2f} M parameters, {done} steps done", file=sys.stderr, flush=True)
+    learn(state, mixture, done, options, collate)
+    print(f"{time.process_time() - started:.0f} s of processor time", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -12,5 +12,5 @@ from tests.demo_model.passes import figures, tasks
 @pytest.mark.parametrize(("depth", "most"), [(1, 0.62), (3, 0.5)])
 def test_passes_for_each_token(depth: int, most: float) -> None:
     found = figures(load("demo"), partial(Fixed, depth), tasks(3))
-    assert set(found) == {"questions", "conversations", "pictures", "videos", "all"}
+    assert set(found) == {"questions", "conversations", "calls", "pictures", "all"}
     assert 1 / (depth + 1) <= found["all"] <= most

@@ -1,0 +1,25 @@
+"""Small pools of pictures and utterances, made by the renderers that make the large ones."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.demo_model import espeak, pictures, pool_files, speech
+from tests.demo_model.pictures import Plan
+
+FAMILIES = {"Pillow's": (None,)}
+CROPS, WHOLE, UTTERANCES = 24, 8, 24
+
+
+@pytest.fixture(scope="session")
+def pools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of `crops`, `pictures` and `speech`; skips where there is no espeak-ng."""
+    try:
+        espeak.engine()
+    except OSError as fault:
+        pytest.skip(str(fault))
+    folder = tmp_path_factory.mktemp("pools")
+    for name, plan in {"crops": Plan(CROPS, 1, crops=True), "pictures": Plan(WHOLE, 5)}.items():
+        pool_files.write(folder / name, pictures.samples(plan, FAMILIES, 1))
+    speech.write_pool(folder / "speech", UTTERANCES, 1, "train")
+    return folder

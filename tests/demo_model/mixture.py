@@ -1,0 +1,204 @@
+"""The endless stream of training batches: talk, tool calls, pictures, speech and both, and what is where in the media.
+
+Pictures and utterances come from pools on disk (`pictures`, `speech`); noise, colours, speed and questions are drawn
+here. `progress` in [0, 1] moves from easy crops to whole pictures. Knows nothing of the model.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import asking, calling, conversations, examples, sounds, speech
+from .conversations import Conversation, Turn
+from .examples import GLYPH_SLOTS, Collator, Example, Media
+from .pools import PicturePool, SpeechPool
+from .reference import Batch
+
+TOKENS = 6144  # of one batch
+TEXTS, CALLS = 24000, 16000
+DRAWN = 384  # examples with media that are sorted into batches at a time
+SHARES = {"talk": 0.13, "calls": 0.11, "pictures": 0.37, "speech": 0.33, "both": 0.06}  # of all batches
+HEARD = 0.7  # a word counts as heard when this share of it is over
+Pair = tuple[list[int], list[int]]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One batch, and what its media show: for the losses that are used in training only."""
+
+    kind: str
+    batch: Batch
+    glyphs: Tensor  # (V, GLYPH_SLOTS + 1) int64
+    words: Tensor  # (N, 2) int64
+
+
+class Mixture:
+    """Draws batches. `pools` holds the directories `crops`, `pictures` and `speech`; `seed` fixes everything.
+
+    `texts` and `calls`: how many conversations of either kind are drawn, once, from which batches are then made.
+    """
+
+    def __init__(self, collate: Collator, pools: Path, seed: int, texts: int = TEXTS, calls: int = CALLS) -> None:
+        self.collate, self.rng, self.noise = collate, random.Random(seed), np.random.default_rng(seed)
+        self.pools, self.crops = pools, PicturePool(pools / "crops")
+        self.utterances = SpeechPool(pools / "speech")
+        self.progress = 0.0
+        draws: dict[str, Callable[[], Example]] = {
+            "pictures": self.picture_example,
+            "speech": self.sound_example,
+            "both": self.both_example,
+        }
+        rng = random.Random(seed + 1)
+        talked = [examples.example(conversations.draw(rng, "train")) for _ in range(texts)]
+        called = [calling.draw(rng, "train") for _ in range(calls)]
+        self.groups = {kind: self._groups(draw) for kind, draw in draws.items()}
+        self.groups["talk"] = self._prepared([self.collate.ids(one) for one in talked])
+        self.groups["calls"] = self._prepared([self.collate.ids(one) for one in called])
+
+    @cached_property
+    def whole(self) -> PicturePool:
+        return PicturePool(self.pools / "pictures")
+
+    def step(self, progress: float) -> Step:
+        """The next batch."""
+        self.progress = progress
+        kind = self.rng.choices(tuple(SHARES), tuple(SHARES.values()))[0]
+        pairs, media = next(self.groups[kind])
+        length = max(-(-(len(prompt) + len(reply)) // 16) * 16 for prompt, reply in pairs)
+        labels = [part for group in media for part in group]
+        glyphs = [_labels(part, GLYPH_SLOTS + 1) for part in labels if len(part.positions)]
+        words = [_labels(part, 2) for part in labels if len(part.frames)]
+        return Step(kind, self.collate.batch(pairs, media, length), _stack(glyphs, GLYPH_SLOTS + 1), _stack(words, 2))
+
+    def _groups(self, draw: Callable[[], Example]) -> Iterator[tuple[list[Pair], list[tuple[Media, ...]]]]:
+        while True:
+            drawn = [draw() for _ in range(DRAWN)]
+            encoded = [(self.collate.ids(one), one.media) for one in drawn]
+            yield from self._packed(encoded)
+
+    def _prepared(self, pairs: list[Pair]) -> Iterator[tuple[list[Pair], list[tuple[Media, ...]]]]:
+        while True:
+            yield from self._packed([(pair, ()) for pair in self.rng.sample(pairs, min(1024, len(pairs)))])
+
+    def _packed(
+        self, items: list[tuple[Pair, tuple[Media, ...]]]
+    ) -> Iterator[tuple[list[Pair], list[tuple[Media, ...]]]]:
+        """Groups of similar length, so that little is padded, in random order."""
+        sizes = [-(-(len(pair[0]) + len(pair[1])) // 16) * 16 for pair, _ in items]
+        order = sorted(range(len(items)), key=lambda i: sizes[i])
+        groups: list[list[int]] = [[]]
+        for i in order:
+            if groups[-1] and (len(groups[-1]) + 1) * sizes[i] > TOKENS:
+                groups.append([])
+            groups[-1].append(i)
+        self.rng.shuffle(groups)
+        for group in groups:
+            yield [items[i][0] for i in group], [items[i][1] for i in group]
+
+    def picture(self) -> tuple[Media, str]:
+        """A picture from the pools and its text: aligned crops, then all crops, then whole pictures too."""
+        whole = 0.0 if self.progress < 0.2 else 0.4 if self.progress < 0.6 else 0.6
+        pool = self.whole if self.rng.random() < whole else self.crops
+        easy = pool is self.crops and self.rng.random() < (0.9 if self.progress < 0.08 else 0.15)
+        return pool.draw(self.rng, len(pool) // 3 if easy else len(pool), moved=pool is self.crops)
+
+    def utterance(self, questions: bool) -> tuple[Media, int, str]:
+        """Disturbed speech: its media, which question it is (or -1) and its words as written."""
+        samples, bounds, question, ids = self.utterances.draw(self.rng, questions)
+        samples, bounds = _faster(samples, bounds, self.rng.uniform(0.9, 1.12))
+        samples = sounds.disturb(self.noise, samples)
+        return examples.audio(samples, _heard(ids, bounds, len(samples))), question, speech.written(ids)
+
+    def picture_example(self) -> Example:
+        media, text = self.picture()
+        kind = self.rng.random()
+        if kind < 0.07:
+            return self._which(media, text)
+        if kind < 0.11 and media.counts[0] <= 72:
+            return self._video(media, text)
+        question, reply = asking.about_picture(self.rng, text)
+        shown = Turn(self._with(question, media, 0.1), reply, asking.PICTURE_THOUGHT)
+        question, reply = asking.about_picture(self.rng, text)
+        return self._surround(shown, Turn(question, reply, asking.PICTURE_THOUGHT), (media,))
+
+    def _with(self, question: str, media: Media, after: float) -> str:
+        """The question, and its attachment after it with that probability: people attach first, and ask then."""
+        return question + media.text if self.rng.random() < after else media.text + question
+
+    def _which(self, media: Media, text: str) -> Example:
+        other, second = self.picture()
+        while second == text:
+            other, second = self.picture()
+        wanted = self.rng.randrange(2) if text and second else int(not text)
+        question = asking.choose(self.rng, asking.WHICH).format((text, second)[wanted])
+        turn = Turn(media.text + other.text + question, asking.ORDINALS[wanted], asking.PICTURE_THOUGHT)
+        return examples.example(Conversation((turn,), None, self.rng.random() < 0.05), (media, other))
+
+    def _video(self, media: Media, text: str) -> Example:
+        count = self.rng.randint(1, 3)
+        frame = media.text.replace(examples.IMAGE, examples.VIDEO)
+        stamps = [f"{i // 60:02}:{i % 60:02} {frame}" for i in range(count)]
+        reply = asking.picture_reply("read", text)
+        shown = " ".join(stamps) + asking.choose(self.rng, asking.VIDEO)
+        return examples.example(Conversation((Turn(shown, reply, asking.PICTURE_THOUGHT),)), (media,) * count)
+
+    def sound_example(self) -> Example:
+        if self.rng.random() < 0.06:
+            count = self.rng.randint(4000, 40000)
+            samples = sounds.no_speech(self.noise, count)
+            media, words = examples.audio(samples, np.zeros((-(-count // 640), 2), np.int64)), ""
+        else:
+            media, _, words = self.utterance(questions=False)
+        question, reply = asking.about_sound(self.rng, words)
+        shown = Turn(self._with(question, media, 0.7), reply, asking.SOUND_THOUGHT)
+        question, reply = asking.about_sound(self.rng, words)
+        return self._surround(shown, Turn(question, reply, asking.SOUND_THOUGHT), (media,))
+
+    def both_example(self) -> Example:
+        (seen, text), (heard, question, _) = self.picture(), self.utterance(questions=True)
+        reply = asking.picture_reply(asking.SPOKEN[question], text)
+        turn = Turn(seen.text + heard.text, reply, asking.BOTH_THOUGHT)
+        return self._surround(turn, None, (seen, heard))
+
+    def _surround(self, shown: Turn, follow: Turn | None, media: tuple[Media, ...]) -> Example:
+        """A conversation around the turn: alone, after a plain turn, or followed by a second question."""
+        kind = self.rng.random()
+        turns: tuple[Turn, ...] = (shown,)
+        if kind < 0.08:
+            turns = (conversations.plain_turn(self.rng, "train"), shown)
+        elif kind < 0.2 and follow:
+            turns = (shown, follow)
+        system = conversations.draw_system(self.rng) if self.rng.random() < 0.4 else None
+        turns = tuple(conversations.styled(turn, system) for turn in turns)
+        return examples.example(Conversation(turns, system, self.rng.random() < 0.1), media)
+
+
+def _labels(part: Media, width: int) -> np.ndarray:
+    count = len(part.positions) or len(part.frames)
+    return np.full((count, width), -100, np.int64) if part.labels is None else part.labels
+
+
+def _stack(labels: list[np.ndarray], width: int) -> Tensor:
+    return torch.from_numpy(np.concatenate([np.zeros((0, width), np.int64), *labels]))
+
+
+def _faster(samples: np.ndarray, bounds: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    """The utterance played `factor` times as fast: another voice."""
+    count = int(len(samples) / factor)
+    at = np.arange(count) * factor
+    return np.interp(at, np.arange(len(samples)), samples).astype(np.float32), (bounds / factor).astype(np.int64)
+
+
+def _heard(ids: np.ndarray, bounds: np.ndarray, count: int) -> np.ndarray:
+    """By frame: 1 + the word last heard (0: none yet) and how many so far."""
+    ends = (np.arange(-(-count // 640)) + 1) * 640
+    known = [first + HEARD * (last - first) for (first, last), word in zip(bounds, ids, strict=True) if word >= 0]
+    heard = np.searchsorted(np.array(known), ends, side="right")
+    words = np.array([0, *(int(word) + 1 for word in ids if word >= 0)])
+    return np.stack([words[heard], heard], 1)
