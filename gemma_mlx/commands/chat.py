@@ -1,7 +1,7 @@
 """`gemma-mlx chat`: a conversation in the terminal, or over pipes."""
 
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,6 +11,7 @@ from gemma_mlx.commands import shared
 from gemma_mlx.options import Settings
 
 if TYPE_CHECKING:
+    from gemma_mlx.commands.looking import Source
     from gemma_mlx.commands.session import Session
     from gemma_mlx.generation.events import Event
     from gemma_mlx.terminal.repl import Surface
@@ -28,10 +29,10 @@ In the chat, /help lists the commands. Ctrl-C stops the answer, not the program.
 
 
 class _Talk:
-    """The conversation, each step on the thread of the model."""
+    """The conversation, each step on the thread of the model; screen and clipboard are read on this one."""
 
-    def __init__(self, worker: "Worker[Session]") -> None:
-        self.worker = worker
+    def __init__(self, worker: "Worker[Session]", say: Callable[[str], None]) -> None:
+        self.worker, self.say = worker, say
 
     def answer(self, text: str) -> Generator["Event", None, None]:
         return self.worker.stream(lambda session: session.answer(text))
@@ -51,8 +52,19 @@ class _Talk:
     def attach(self, file: str) -> str:
         return self.worker.run(lambda session: session.attach_file(file))
 
-    def look(self) -> str:
-        return self.worker.run(lambda session: session.attach_screen())
+    def look(self, words: str) -> str:
+        from gemma_mlx.commands.looking import named
+
+        return self._attach(named(words))
+
+    def paste(self) -> str:
+        return self._attach("clipboard")
+
+    def _attach(self, source: "Source") -> str:
+        from gemma_mlx.commands.looking import look
+
+        picture = look(source, self.say)
+        return self.worker.run(lambda session: session.attach_picture(picture, str(source)))
 
     def drop(self) -> int:
         return self.worker.run(lambda session: session.drop())
@@ -118,7 +130,7 @@ def chat(
 
     with shared.ended_by_signals(), Worker(own, Session.settle) as worker:
         with _surface(worker, no_save) as surface:
-            repl = Repl(_Talk(worker), surface, drops=at_terminal)
+            repl = Repl(_Talk(worker, surface.say), surface, drops=at_terminal)
             if resume is not None:
                 for line in worker.run(lambda session: session.resume(resume)):
                     console.say(line)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from gemma_mlx.capture.screen import grab
 from gemma_mlx.conversation import history as turns
 from gemma_mlx.errors import InputError
 from gemma_mlx.generation.events import Event, Finished, Notice
@@ -22,6 +21,7 @@ from gemma_mlx.terminal.status import Status, figures
 from gemma_mlx.terminal.words import count, describe
 
 if TYPE_CHECKING:
+    from gemma_mlx.capture.screen import Picture
     from gemma_mlx.chat import Chat, WhenFull
     from gemma_mlx.loading import Gemma, Prepared
     from gemma_mlx.store.saved import SavedChat
@@ -122,9 +122,9 @@ class Session:
     def attach_file(self, file: str) -> str:
         return self.attach(self.settings.attachment(file, self.prepared))
 
-    def attach_screen(self) -> str:
+    def attach_picture(self, picture: "Picture", name: str) -> str:
         tokens = self.prepared.plan.knobs.image_tokens
-        return self.attach(Image.open(grab(), max_soft_tokens=tokens, name="screen"))
+        return self.attach(Image.open(picture, max_soft_tokens=tokens, name=name))
 
     def drop(self) -> int:
         """Forget what is attached; how much it was."""

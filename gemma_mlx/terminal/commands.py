@@ -19,7 +19,8 @@ class Command:
 
 COMMANDS = (
     Command("/attach", "FILE", "read a picture, recording or video; it belongs to the next message"),
-    Command("/screen", "", "the same with a picture of the screen"),
+    Command("/screen", "[window|X,Y,W,H]", "the same with the screen, a window or a part of the screen", ("window",)),
+    Command("/paste", "", "the same with the picture in the clipboard"),
     Command("/drop", "", "forget what is attached to the next message"),
     Command("/undo", "", "take back the last question and its answer"),
     Command("/retry", "", "answer the last question again"),

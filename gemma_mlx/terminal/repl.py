@@ -69,8 +69,11 @@ class Talk(Protocol):
     def attach(self, file: str) -> str:
         """Read a file into the open turn and say what it was."""
 
-    def look(self) -> str:
-        """Read a picture of the screen into the open turn and say what it was."""
+    def look(self, words: str) -> str:
+        """Read a picture of the screen, or of what `words` name of it, into the open turn and say what it was."""
+
+    def paste(self) -> str:
+        """Read the picture in the clipboard into the open turn and say what it was."""
 
     def drop(self) -> int:
         """Forget what is attached to the open turn; how much that was."""
@@ -109,7 +112,8 @@ class Repl:
         self.thought = ""  # of the last reply
         self._commands: dict[str, Callable[[str], None]] = {
             "/attach": lambda rest: self._attach(given(rest)),
-            "/screen": lambda rest: self.surface.say(self.talk.look()),
+            "/screen": lambda rest: self.surface.say(self.talk.look(rest)),
+            "/paste": lambda rest: self.surface.say(self.talk.paste()),
             "/drop": lambda rest: self._drop(),
             "/undo": lambda rest: self.surface.say(f"took back: {shortened(self.talk.undo())}"),
             "/retry": lambda rest: self._reply(self.talk.retry),

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gemma_mlx.capture import screen
-from gemma_mlx.commands import session as module
 from gemma_mlx.commands.session import Keeping, Session
 from gemma_mlx.errors import ContextError, GemmaError, InputError
 from gemma_mlx.generation.events import Event, Finished, Notice, TextDelta
@@ -224,13 +222,12 @@ def test_a_conversation_that_cannot_be_saved_goes_on_and_says_so_once(
     assert "cannot be saved" in (talk.leave() or "")
 
 
-def test_the_screen_is_attached(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_is_attached(prepared: Prepared) -> None:
     from PIL import Image as Pictures
 
-    assert module.grab is screen.grab
-    monkeypatch.setattr(module, "grab", lambda: Pictures.new("RGB", (200, 100), (220, 0, 0)))
     talk = begin(prepared)
-    assert talk.attach_screen().startswith("screen: picture, read at ")
+    picture = Pictures.new("RGB", (200, 100), (220, 0, 0))
+    assert talk.attach_picture(picture, "screen").startswith("screen: picture, read at ")
     assert len(talk.chat.pending) == 1
 
 

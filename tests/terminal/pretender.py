@@ -57,9 +57,13 @@ class Pretender:
         self.heard.append(f"[{Path(file).name}]")
         return f"{Path(file).name}: picture, 4 tokens"
 
-    def look(self) -> str:
-        self.heard.append("[screen]")
-        return "screen: picture, 4 tokens"
+    def look(self, words: str) -> str:
+        self.heard.append(f"[screen {words}]")
+        return f"{words or 'screen'}: picture, 4 tokens"
+
+    def paste(self) -> str:
+        self.heard.append("[paste]")
+        return "clipboard: picture, 4 tokens"
 
     def drop(self) -> int:
         self.heard.append("[drop]")

@@ -156,6 +156,8 @@ def test_ctrl_c_once_does_not() -> None:
     ("line", "said"),
     [
         ("/screen", "screen: picture, 4 tokens"),
+        ("/screen window", "window: picture, 4 tokens"),
+        ("/paste", "clipboard: picture, 4 tokens"),
         ("/stats", "figures"),
         ("/context", "dropping: False"),
         ("/context drop", "once the context is full: drop the oldest turns"),
