@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+LARGEST = 12_000_000  # bytes that the package takes, the demo model with it
 IGNORED = shutil.ignore_patterns(".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
 
 
@@ -58,6 +59,13 @@ def test_the_wheel_installs_the_package_and_nothing_else(wheel: Path) -> None:
     assert names == shipped()
     assert all(name.startswith("gemma_mlx/") for name in names)
     assert {"gemma_mlx/py.typed", "gemma_mlx/assets/demo/model.safetensors"} <= names
+
+
+def test_the_package_is_small(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        sizes = {member.filename: member.file_size for member in archive.infolist()}
+    assert sizes["gemma_mlx/assets/demo/model.safetensors"] > 1_000_000
+    assert sum(sizes.values()) <= LARGEST, sorted(sizes.items(), key=lambda item: item[1])[-5:]
 
 
 def test_the_wheel_names_licence_and_command(wheel: Path) -> None:

@@ -42,7 +42,9 @@ def load_target(collate: Collator, work: Path) -> Target:
 
 
 def draft_loss(lean: Lean, drafter: Drafter, batch: Batch) -> Tensor:
-    """Mean cross entropy of the drafter's guesses at every slot of the reply, fed with the true tokens."""
+    """Mean cross entropy of the drafter's guesses at every slot of a reply, fed with the true tokens; 0 without any."""
+    if not batch.targets.any():
+        return torch.zeros(())
     with torch.no_grad():
         hidden, shared, _ = lean(batch)
         embeddings = lean.model.model.language_model.embed_tokens(batch.ids)

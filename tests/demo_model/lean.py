@@ -4,7 +4,8 @@ It reads the weights of the transformers model, so that what is trained is that 
 float32. It knows no text, no loss and no cache. Source: transformers' gemma4_unified, written anew.
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear
 
-from .reference import Batch, SharedKV, Target, masks, pixels
+from .reference import Batch, SharedKV, Target, masks
 
 Cast = Callable[[Tensor], Tensor]
 
@@ -35,6 +36,11 @@ class Heads:
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     left, right = x.chunk(2, -1)
     return x * cos + torch.cat((-right, left), -1) * sin
+
+
+def _normal(patches: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
+    """Patches uint8 (M, 6912) after the first layer norm, which is not trained: that would cost more than the rest."""
+    return layer_norm(patches.float() / 255, weight.shape, weight, bias).to(dtype)
 
 
 def _project(x: Tensor, norms: Sequence[Tensor], weight: Tensor, rope: Sequence[Tensor], heads: Heads) -> list[Tensor]:
@@ -76,8 +82,8 @@ class Lean:
     def __init__(self, model: Target, weight: Cast, compiled: bool = True) -> None:
         self.model, self.weight = model, weight
         torch._dynamo.config.recompile_limit = 64  # two kinds of layer, three of gradient, a few kinds of shape
-        parts: list[Any] = [_project, _attend, _finish]
-        self._project, self._attend, self._finish = [
+        parts: list[Any] = [_project, _attend, _finish, _normal]
+        self._project, self._attend, self._finish, self._normal = [
             torch.compile(part, dynamic=True) if compiled else part for part in parts
         ]
 
@@ -91,11 +97,10 @@ class Lean:
             vision = inner.embed_vision
             wide = torch.zeros(len(batch.positions), vision.patch_dense.out_features)
             if len(batch.patches):
-                shown = layer_norm(
-                    pixels(batch), (batch.patches.shape[1],), vision.patch_ln1.weight, vision.patch_ln1.bias
-                )
                 dense = vision.patch_dense.weight.to(table.dtype)
-                wide = wide.index_put((batch.places,), linear(shown.to(dense.dtype), dense).float())
+                norm = vision.patch_ln1
+                shown = self._normal(batch.patches, norm.weight.detach(), norm.bias.detach(), dense.dtype)
+                wide = wide.index_put((batch.places,), linear(shown, dense).float())
             wide = vision.patch_ln2(wide + vision.patch_dense.bias)
             at = batch.positions
             wide = wide + vision.pos_embedding[at[:, 0], 0] + vision.pos_embedding[at[:, 1], 1]
@@ -109,24 +114,33 @@ class Lean:
         return x
 
     def __call__(self, batch: Batch, tap: int | None = None) -> tuple[Tensor, SharedKV, Tensor | None]:
-        """Hidden states (B, L, hidden) after the final norm, the last K and V of each kind, layer `tap`'s output."""
-        decoder = self.model.model.language_model
-        x = self.embed(batch)
+        """Hidden states (B, L, hidden) after the last norm, the last K and V of each kind, and layer `tap`'s output."""
+        shared: SharedKV = {}
+        tapped, last = None, torch.empty(0)
+        for index, (kind, keys, last) in enumerate(self._layers(batch)):
+            shared[kind] = keys
+            if index == tap:
+                tapped = last
+        return rms(last) * self.model.model.language_model.norm.weight, shared, tapped
+
+    def begin(self, batch: Batch, tap: int) -> Tensor:
+        """Layer `tap`'s output (B, L, hidden) alone; later layers are not computed."""
+        *_, (_, _, x) = itertools.islice(self._layers(batch), tap + 1)
+        return x
+
+    def _layers(self, batch: Batch) -> Iterator[tuple[str, tuple[Tensor, Tensor], Tensor]]:
+        """Layer by layer its kind, its K and V, and its output (B, L, hidden)."""
+        decoder, x = self.model.model.language_model, self.embed(batch)
         count, length, width = x.shape
         x = x.reshape(count * length, width)
-        seen = masks(batch.types, decoder.config.sliding_window)
-        shared: SharedKV = {}
-        tapped, ropes, added = None, {}, {}
-        for kind, mask in seen.items():
+        ropes, added = {}, {}
+        for kind, mask in masks(batch.types, decoder.config.sliding_window).items():
             turn = decoder.rotary_emb(torch.zeros(1), torch.arange(length)[None], kind)
             ropes[kind] = [part.expand(count, length, -1).reshape(count * length, 1, -1) for part in turn]
             added[kind] = torch.zeros(mask.shape).masked_fill(~mask, -1e9)[:, :, None]
-        for index, layer in enumerate(decoder.layers):
-            kind = decoder.config.layer_types[index]
-            x, shared[kind] = self._layer(layer, x, ropes[kind], added[kind], (count, length))
-            if index == tap:
-                tapped = x.view(count, length, width)
-        return (rms(x) * decoder.norm.weight).view(count, length, width), shared, tapped
+        for kind, layer in zip(decoder.config.layer_types, decoder.layers, strict=True):
+            x, keys = self._layer(layer, x, ropes[kind], added[kind], (count, length))
+            yield kind, keys, x.view(count, length, width)
 
     def _layer(
         self, layer: Any, x: Tensor, rope: list[Tensor], mask: Tensor, shape: tuple[int, int]

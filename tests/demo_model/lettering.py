@@ -33,6 +33,7 @@ class Line:
 
     mask: Image.Image
     centres: np.ndarray
+    text: str
 
 
 def draw(text: str, style: Lettering) -> Line:
@@ -58,7 +59,7 @@ def draw(text: str, style: Lettering) -> Line:
         (start - origin + (box[0] + box[2]) / 2, (box[1] + box[3]) / 2 - top)
         for start, box in zip(starts, boxes, strict=True)
     ]
-    line = Line(mask, np.array(centres))
+    line = Line(mask, np.array(centres), text)
     return _turned(line, style.angle) if style.angle else line
 
 
@@ -67,4 +68,4 @@ def _turned(line: Line, angle: float) -> Line:
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     x, y = (line.centres - np.array(line.mask.size) / 2).T
     middle = np.array(mask.size) / 2
-    return Line(mask, np.stack([x * cosine + y * sine, y * cosine - x * sine], axis=1) + middle)
+    return Line(mask, np.stack([x * cosine + y * sine, y * cosine - x * sine], axis=1) + middle, line.text)

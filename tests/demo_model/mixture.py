@@ -17,13 +17,18 @@ from torch import Tensor
 from . import asking, calling, conversations, examples, sounds, speech
 from .conversations import Conversation, Turn
 from .examples import GLYPH_SLOTS, Collator, Example, Media
-from .pools import PicturePool, SpeechPool
+from .lines import BINS
+from .pools import LinePool, PicturePool, SpeechPool
 from .reference import Batch
 
 TOKENS = 6144  # of one batch
 TEXTS, CALLS = 24000, 16000
 DRAWN = 384  # examples with media that are sorted into batches at a time
-SHARES = {"talk": 0.13, "calls": 0.11, "pictures": 0.37, "speech": 0.33, "both": 0.06}  # of all batches
+KINDS = ("lines", "sounds", "talk", "calls", "pictures", "speech", "both")
+SENSES = (0.7, 0.3, 0, 0, 0, 0, 0)  # shares of all batches: first to see and to hear,
+ALL = (0.15, 0.05, 0.12, 0.13, 0.27, 0.22, 0.06)  # then what to do with it
+FIRST = 0.35  # progress until which only senses are trained
+SENSED = 2560  # tokens of a batch of lines or sounds, which has something to learn in nearly all of them
 HEARD = 0.7  # a word counts as heard when this share of it is over
 Pair = tuple[list[int], list[int]]
 
@@ -34,7 +39,7 @@ class Step:
 
     kind: str
     batch: Batch
-    glyphs: Tensor  # (V, GLYPH_SLOTS + 1) int64
+    glyphs: Tensor  # (V, GLYPH_SLOTS + 1) int64; of lines (V, BINS)
     words: Tensor  # (N, 2) int64
 
 
@@ -47,17 +52,21 @@ class Mixture:
     def __init__(self, collate: Collator, pools: Path, seed: int, texts: int = TEXTS, calls: int = CALLS) -> None:
         self.collate, self.rng, self.noise = collate, random.Random(seed), np.random.default_rng(seed)
         self.pools, self.crops = pools, PicturePool(pools / "crops")
-        self.utterances = SpeechPool(pools / "speech")
+        self.lines, self.utterances = LinePool(pools / "lines"), SpeechPool(pools / "speech")
         self.progress = 0.0
         draws: dict[str, Callable[[], Example]] = {
             "pictures": self.picture_example,
+            "lines": self.line,
+            "sounds": self.sound,
             "speech": self.sound_example,
             "both": self.both_example,
         }
         rng = random.Random(seed + 1)
         talked = [examples.example(conversations.draw(rng, "train")) for _ in range(texts)]
         called = [calling.draw(rng, "train") for _ in range(calls)]
-        self.groups = {kind: self._groups(draw) for kind, draw in draws.items()}
+        self.groups = {
+            kind: self._groups(draw, SENSED if kind in KINDS[:2] else TOKENS) for kind, draw in draws.items()
+        }
         self.groups["talk"] = self._prepared([self.collate.ids(one) for one in talked])
         self.groups["calls"] = self._prepared([self.collate.ids(one) for one in called])
 
@@ -68,33 +77,34 @@ class Mixture:
     def step(self, progress: float) -> Step:
         """The next batch."""
         self.progress = progress
-        kind = self.rng.choices(tuple(SHARES), tuple(SHARES.values()))[0]
+        (kind,) = self.rng.choices(KINDS, SENSES if progress < FIRST else ALL)
         pairs, media = next(self.groups[kind])
         length = max(-(-(len(prompt) + len(reply)) // 16) * 16 for prompt, reply in pairs)
         labels = [part for group in media for part in group]
-        glyphs = [_labels(part, GLYPH_SLOTS + 1) for part in labels if len(part.positions)]
+        width = BINS if kind == "lines" else GLYPH_SLOTS + 1
+        glyphs = [_labels(part, width) for part in labels if len(part.positions)]
         words = [_labels(part, 2) for part in labels if len(part.frames)]
-        return Step(kind, self.collate.batch(pairs, media, length), _stack(glyphs, GLYPH_SLOTS + 1), _stack(words, 2))
+        return Step(kind, self.collate.batch(pairs, media, length), _stack(glyphs, width), _stack(words, 2))
 
-    def _groups(self, draw: Callable[[], Example]) -> Iterator[tuple[list[Pair], list[tuple[Media, ...]]]]:
+    def _groups(self, draw: Callable[[], Example], tokens: int) -> Iterator[tuple[list[Pair], list[tuple[Media, ...]]]]:
         while True:
             drawn = [draw() for _ in range(DRAWN)]
             encoded = [(self.collate.ids(one), one.media) for one in drawn]
-            yield from self._packed(encoded)
+            yield from self._packed(encoded, tokens)
 
     def _prepared(self, pairs: list[Pair]) -> Iterator[tuple[list[Pair], list[tuple[Media, ...]]]]:
         while True:
-            yield from self._packed([(pair, ()) for pair in self.rng.sample(pairs, min(1024, len(pairs)))])
+            yield from self._packed([(pair, ()) for pair in self.rng.sample(pairs, min(1024, len(pairs)))], TOKENS)
 
     def _packed(
-        self, items: list[tuple[Pair, tuple[Media, ...]]]
+        self, items: list[tuple[Pair, tuple[Media, ...]]], tokens: int
     ) -> Iterator[tuple[list[Pair], list[tuple[Media, ...]]]]:
         """Groups of similar length, so that little is padded, in random order."""
         sizes = [-(-(len(pair[0]) + len(pair[1])) // 16) * 16 for pair, _ in items]
         order = sorted(range(len(items)), key=lambda i: sizes[i])
         groups: list[list[int]] = [[]]
         for i in order:
-            if groups[-1] and (len(groups[-1]) + 1) * sizes[i] > TOKENS:
+            if groups[-1] and (len(groups[-1]) + 1) * sizes[i] > tokens:
                 groups.append([])
             groups[-1].append(i)
         self.rng.shuffle(groups)
@@ -102,11 +112,9 @@ class Mixture:
             yield [items[i][0] for i in group], [items[i][1] for i in group]
 
     def picture(self) -> tuple[Media, str]:
-        """A picture from the pools and its text: aligned crops, then all crops, then whole pictures too."""
-        whole = 0.0 if self.progress < 0.2 else 0.4 if self.progress < 0.6 else 0.6
-        pool = self.whole if self.rng.random() < whole else self.crops
-        easy = pool is self.crops and self.rng.random() < (0.9 if self.progress < 0.08 else 0.15)
-        return pool.draw(self.rng, len(pool) // 3 if easy else len(pool), moved=pool is self.crops)
+        """A picture from the pools and its text: mostly crops, later mostly whole pictures."""
+        pool = self.whole if self.rng.random() < (0.3 if self.progress < 0.6 else 0.6) else self.crops
+        return pool.draw(self.rng, moved=pool is self.crops)
 
     def utterance(self, questions: bool) -> tuple[Media, int, str]:
         """Disturbed speech: its media, which question it is (or -1) and its words as written."""
@@ -114,6 +122,16 @@ class Mixture:
         samples, bounds = _faster(samples, bounds, self.rng.uniform(0.9, 1.12))
         samples = sounds.disturb(self.noise, samples)
         return examples.audio(samples, _heard(ids, bounds, len(samples))), question, speech.written(ids)
+
+    def line(self) -> Example:
+        """A line and nothing else: what patches show is learnt many times as fast without words around."""
+        media = self.lines.draw(self.rng)
+        return Example(media.text, "", (media,))
+
+    def sound(self) -> Example:
+        """Spoken words and nothing else."""
+        media, _, _ = self.utterance(questions=False)
+        return Example(media.text, "", (media,))
 
     def picture_example(self) -> Example:
         media, text = self.picture()

@@ -64,10 +64,10 @@ def paint(rng: random.Random, text: str, style: Lettering, size: tuple[int, int]
     if min(room) < 0:
         raise ValueError(f"{text} takes {line.mask.size} pixels of {size}")
     (scene,) = rng.choices(tuple(SCENES), tuple(SCENES.values()))
-    return _painted(rng, text, line, (size, (rng.randint(0, room[0]), rng.randint(0, room[1]))), scene)
+    return painted(rng, text, line, (size, (rng.randint(0, room[0]), rng.randint(0, room[1]))), scene)
 
 
-def _painted(
+def painted(
     rng: random.Random, text: str, line: Line, where: tuple[tuple[int, int], tuple[int, int]], scene: scenes.Scene
 ) -> Painting:
     """The text on its scene; `where` is the size of the picture, and left and top of the mask in it."""
@@ -150,7 +150,7 @@ def crop(rng: random.Random, text: str, font: str | None) -> Painting:
     rows = min(3, rows + rng.choice((0, 0, 1, 1, 2)))
     size = max(mask.width, round(columns * 48 / across)), max(mask.height, round(rows * 48 / down))
     painting = paint(rng, text, style, size) if text else paint(rng, "", replace(style, cap=5), size)
-    return painting.resized(_stretched(painting.pixels, (columns, rows)))
+    return painting.resized(stretched(painting.pixels, (columns, rows)))
 
 
 def easy(rng: random.Random, text: str, font: str | None) -> Painting:
@@ -165,11 +165,11 @@ def easy(rng: random.Random, text: str, font: str | None) -> Painting:
     middle = (rng.randrange(rows) + 0.5) * size[1] / rows
     top = round(middle - float(np.median(line.centres[:, 1])))
     scene = scenes.plain if rng.random() < 0.8 else scenes.busy
-    painting = _painted(rng, text, line, (size, (0, top)), scene)
-    return painting.resized(_stretched(painting.pixels, (columns, rows)))
+    painting = painted(rng, text, line, (size, (0, top)), scene)
+    return painting.resized(stretched(painting.pixels, (columns, rows)))
 
 
-def _stretched(pixels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+def stretched(pixels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Pixels at the size of `grid` (columns, rows) of patches, resampled as `image.resize` does."""
     width, height = grid[0] * image.PATCH, grid[1] * image.PATCH
     rows_first = Image.fromarray(pixels).resize((width, pixels.shape[0]), Image.Resampling.BICUBIC)

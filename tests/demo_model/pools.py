@@ -30,14 +30,11 @@ class PicturePool:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def draw(self, rng: random.Random, below: int, moved: bool) -> tuple[Media, str]:
-        """One of the first `below` pictures, its colours changed, and its text; `moved`: from the corner as well."""
-        i = rng.randrange(below)
+    def draw(self, rng: random.Random, moved: bool) -> tuple[Media, str]:
+        """A picture, its colours changed, and its text; `moved`: from the corner as well."""
+        i = rng.randrange(len(self))
         patches = self.patches[self.starts[i] : self.starts[i + 1]]
-        order = rng.sample(range(3), 3)
-        patches = patches.reshape(-1, 48 * 48, 3)[:, :, order].reshape(-1, 48 * 48 * 3)
-        if rng.random() < 0.4:
-            patches = 255 - patches
+        patches = _recoloured(rng, patches)
         corner = (rng.randint(0, 24), rng.randint(0, 16)) if moved else (0, 0)
         return self.media(i, patches, corner), self.texts[i].decode()
 
@@ -53,6 +50,41 @@ class PicturePool:
         positions = np.stack([columns + corner[0], rows + corner[1]], 1)
         text = f"<|image>{IMAGE}<image|>"
         return Media(text, (width * height,), positions=positions, patches=patches, places=places, labels=labels)
+
+
+class LinePool:
+    """Lines from easy to hard: `patches`, `places` and `bins` by patch; `starts` and `grids` by line."""
+
+    def __init__(self, directory: Path) -> None:
+        by_patch = ("places", "bins")
+        self.places, self.bins = (np.array(_load(directory, name)) for name in by_patch)
+        self.starts, self.grids = np.array(_load(directory, "starts")), np.array(_load(directory, "grids"))
+        self.patches = np.memmap(directory / "patches.raw", np.uint8, "r", shape=(len(self.places), 6912))
+
+    def __len__(self) -> int:
+        return len(self.grids)
+
+    def draw(self, rng: random.Random) -> Media:
+        """A line, its colours changed, from a random corner."""
+        i = rng.randrange(len(self))
+        span = slice(self.starts[i], self.starts[i + 1])
+        width, height = (int(side) for side in self.grids[i])
+        rows, columns = np.divmod(np.arange(width * height), width)
+        at = self.places[span].astype(np.int64)
+        places = at[:, 1] * width + at[:, 0]
+        labels = np.zeros((width * height, self.bins.shape[1]), np.int64)
+        labels[places] = self.bins[span]
+        positions = np.stack([columns + rng.randint(0, 40), rows + rng.randint(0, 40)], 1)
+        patches = _recoloured(rng, self.patches[span])
+        text = f"<|image>{IMAGE}<image|>"
+        return Media(text, (width * height,), positions=positions, patches=patches, places=places, labels=labels)
+
+
+def _recoloured(rng: random.Random, patches: np.ndarray) -> np.ndarray:
+    """The channels in another order, and sometimes the negative."""
+    order = rng.sample(range(3), 3)
+    patches = patches.reshape(-1, 48 * 48, 3)[:, :, order].reshape(-1, 48 * 48 * 3)
+    return 255 - patches if rng.random() < 0.4 else patches
 
 
 class SpeechPool:

@@ -90,7 +90,7 @@ def test_glyph_labels_lie_where_the_characters_are(tmp_path: Path) -> None:
     for i, (painting, text) in enumerate(zip(painted, texts, strict=True)):
         media = pool.media(i, _rows(pool, i), (2, 5))
         patches, positions = image.patches(painting.pixels)
-        assert (media.positions == positions + (2, 5)).all()
+        assert (media.positions - positions == (2, 5)).all()
         assert media.counts == (len(positions),)
         assert (media.patches == patches[media.places]).all()
         assert media.labels is not None
@@ -138,11 +138,11 @@ def _replies(step: Step, collate: Collator) -> list[str]:
 
 
 def test_all_kinds_are_drawn_and_fit_into_a_batch(steps: list[Step]) -> None:
-    assert {step.kind for step in steps} == set(mixture.SHARES)
+    assert {step.kind for step in steps} == set(mixture.KINDS)
     for step in steps:
         rows, length = step.batch.ids.shape
         assert rows == 1 or rows * length <= mixture.TOKENS
-        assert step.batch.targets.any(1).all()
+        assert (step.batch.targets.any(1) == (step.kind != "lines")).all()
         seen, heard = (step.batch.types == 1) | (step.batch.types == 2), step.batch.types == 3
         assert int(seen.sum()) == len(step.batch.positions) == len(step.glyphs)
         assert int(heard.sum()) == len(step.batch.frames) == len(step.words)
@@ -260,8 +260,8 @@ def test_prompts_are_those_of_the_package(kind: str, drawn: Recorded, collate: C
         for frames, media in zip(heard, [part for part in one.media if len(part.frames)], strict=True):
             assert frames is not None
             assert (frames == media.frames).all()
-        traits |= {thinking, messages[0].role, len(messages)}
-    assert {True, False, "user", "system", 1, 2, 3} <= traits
+        traits |= {f"thinking {thinking}", messages[0].role, f"{len(messages)} messages"}
+    assert {"thinking True", "thinking False", "user", "system", "1 messages", "3 messages"} <= traits
 
 
 @pytest.mark.parametrize("kind", ["pictures", "speech", "both"])

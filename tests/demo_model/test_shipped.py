@@ -28,6 +28,7 @@ from .answers import FALLBACK
 from .conversations import Conversation, Turn
 from .examples import Collator, Example
 
+pytestmark = pytest.mark.weights
 SEED = 41
 DEPTH = 3
 SNR = 15.0  # dB
@@ -262,7 +263,7 @@ def _unpacked(directory: Path, out: Path) -> Path:
     for name, value in stored.items():
         if name.endswith((".scales", ".biases")):
             continue
-        base, value = name.removesuffix(".weight"), value
+        base = name.removesuffix(".weight")
         if f"{base}.scales" in stored:
             scales, biases = (stored[f"{base}.{part}"].astype(mx.float32) for part in ("scales", "biases"))
             value = mx.dequantize(value, scales, biases, group, bits)

@@ -11,12 +11,13 @@ import argparse
 import json
 import queue
 import sys
-import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,24 +29,26 @@ from .export import target_state
 from .fake_quant import through
 from .held_out import share_right, tasks
 from .lean import Lean
+from .lines import BINS
 from .mixture import Mixture, Step
 from .reference import Target
 from .shapes import HIDDEN, target_config
 
 TAP = 3  # the layer whose output must know what was seen and heard
 GLYPHS, PLACES, WORDS, COUNTS = 37, 8, 33, 6
-QUANTIZED = 0.8  # from this share of the steps on, weights are rounded to 4 bits
-WARM_UP, DECAY = 150, 0.55
-SNAPSHOT, REPORT, TASKS = 1000, 50, 60
+QUANTIZED = 0.85  # from this share of the steps on, weights are rounded to 4 bits
+WARM_UP, DECAY = 100, 0.4
+SNAPSHOT, TEST, REPORT, TASKS = 250, 1000, 50, 60
 
 
 class Heads(nn.Module):  # type: ignore[misc]  # torch is not followed
-    """What a patch shows (up to three characters, the index of the first) and what a frame hears (word, count)."""
+    """What a patch shows (three characters and the place of the first; or by sixth), what a frame hears (word, count)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.glyphs = nn.Linear(HIDDEN, GLYPH_SLOTS * GLYPHS + PLACES)
         self.words = nn.Linear(HIDDEN, WORDS + COUNTS)
+        self.bins = nn.Linear(HIDDEN, BINS * GLYPHS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +63,20 @@ class State:
 def losses(lean: Lean, heads: Heads, step: Step) -> dict[str, Tensor]:
     """Mean cross entropies: of the reply and, where there are any, of what is seen and of what is heard."""
     batch = step.batch
-    hidden, _, tapped = lean(batch, TAP)
     wanted = batch.targets[:, 1:]
-    scores = lean.logits(hidden[:, :-1][wanted])
-    found = {step.kind: cross_entropy(scores, batch.ids[:, 1:][wanted])}
+    if wanted.any():
+        hidden, _, tapped = lean(batch, TAP)
+        scores = lean.logits(hidden[:, :-1][wanted])
+        found = {step.kind: cross_entropy(scores, batch.ids[:, 1:][wanted])}
+    else:
+        tapped, found = lean.begin(batch, TAP), {}
     assert tapped is not None
     if len(batch.places):
         at = tapped[(batch.types == 1) | (batch.types == 2)][batch.places]
-        labels, scores = step.glyphs[batch.places], heads.glyphs(at)
+        labels = step.glyphs[batch.places]
+        if step.kind == "lines":
+            return {"lines": cross_entropy(heads.bins(at).reshape(-1, GLYPHS), labels.reshape(-1))}
+        scores = heads.glyphs(at)
         glyphs, places = scores.split((GLYPH_SLOTS * GLYPHS, PLACES), -1)
         seen = cross_entropy(glyphs.reshape(-1, GLYPHS), labels[:, :-1].reshape(-1))
         where = labels[:, -1].masked_fill(labels[:, 0] <= 0, -100)
@@ -82,15 +91,19 @@ def losses(lean: Lean, heads: Heads, step: Step) -> dict[str, Tensor]:
 def ahead(mixture: Mixture, steps: Iterator[int], total: int) -> Iterator[Step]:
     """The batches of these steps, drawn on a thread while the model learns from the last ones."""
     waiting: queue.Queue[Step | None] = queue.Queue(4)
+    drawing = ThreadPoolExecutor(1)
 
     def draw() -> None:
-        for number in steps:
-            waiting.put(mixture.step(number / total))
-        waiting.put(None)
+        try:
+            for number in steps:
+                waiting.put(mixture.step(number / total))
+        finally:
+            waiting.put(None)
 
-    threading.Thread(target=draw, daemon=True).start()
+    drawn = drawing.submit(draw)
     while (step := waiting.get()) is not None:
         yield step
+    drawn.result()
 
 
 def rate(number: int, total: int) -> float:
@@ -100,13 +113,14 @@ def rate(number: int, total: int) -> float:
 
 
 def optimizers(model: Target, heads: Heads) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon on the matrices inside layers, AdamW on the rest, slowly on projections of pixels or samples."""
+    """Muon on the matrices inside layers, AdamW on the rest, slowly on projections of pixels and samples."""
     named = list(model.named_parameters())
     inner = [value for name, value in named if value.ndim == 2 and ".layers." in name]
-    wide = [value for name, value in named if "patch_dense.weight" in name or "embed_audio" in name]
-    taken = {id(value) for value in (*inner, *wide)}
+    pixels, samples = model.model.embed_vision.patch_dense.weight, model.model.embed_audio.embedding_projection.weight
+    taken = {id(value) for value in (*inner, pixels, samples)}
     rest = [value for _, value in named if id(value) not in taken]
-    groups = [{"params": [*rest, *heads.parameters()], "lr": 3e-3}, {"params": wide, "lr": 6e-5}]
+    groups: list[dict[str, Any]] = [{"params": [*rest, *heads.parameters()], "lr": 3e-3}]
+    groups += [{"params": [pixels], "lr": 2e-4}, {"params": [samples], "lr": 6e-5}]
     return torch.optim.Muon(inner, lr=0.02, weight_decay=0.01), torch.optim.AdamW(
         groups, betas=(0.9, 0.98), weight_decay=0.0
     )
@@ -127,7 +141,8 @@ def learn(state: State, mixture: Mixture, done: int, options: argparse.Namespace
             group["lr"] = value * rate(number, options.steps)
         found = losses(lean, state.heads, step)
         helping = 1.0 if number < options.steps / 2 else 0.3
-        sum(value if name == step.kind else helping * value for name, value in found.items()).backward()
+        weights = {name: helping if step.kind in found and name != step.kind else 1.0 for name in found}
+        sum(weights[name] * value for name, value in found.items()).backward()
         torch.nn.utils.clip_grad_norm_([*state.model.parameters(), *state.heads.parameters()], 2.0)
         for optimizer in state.optimizers:
             optimizer.step()
@@ -139,6 +154,7 @@ def learn(state: State, mixture: Mixture, done: int, options: argparse.Namespace
             print(f"{number + 1} {time.monotonic() - start:.0f} s  {means}", file=sys.stderr, flush=True)
         if (number + 1) % SNAPSHOT == 0 or number + 1 == options.steps:
             snapshot(state, number + 1, options.work)
+        if (number + 1) % TEST == 0 or number + 1 == options.steps:
             known = tasks(options.pools, TASKS) if (options.pools / "pictures_held_out" / "READY").exists() else {}
             right = {name: share_right(lean, collate, group) for name, group in known.items()}
             line = {"step": number + 1, "seconds": round(time.monotonic() - start)} | right
@@ -159,13 +175,10 @@ def snapshot(state: State, done: int, work: Path) -> None:
     (work / "state.new").replace(work / "state.pt")
 
 
-def begin(collate: Collator, mixture: Mixture, work: Path) -> tuple[State, int]:
+def begin(collate: Collator, work: Path) -> tuple[State, int]:
     """A new model, or the last snapshot in `work`, and the number of steps done."""
     torch.manual_seed(4)
     model, heads = reference.build_target(target_config(collate.specials, collate.vocab_size)), Heads()
-    chosen = torch.from_numpy(mixture.crops.patches[:: max(1, len(mixture.crops.patches) // 20000)].copy())
-    with torch.no_grad():
-        model.model.embed_vision.patch_dense.weight.copy_(reference.principal(chosen, HIDDEN))
     state, done = State(model, heads, optimizers(model, heads)), 0
     for optimizer in state.optimizers:
         for group in optimizer.param_groups:
@@ -185,7 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pools", type=Path, help="directory of crops, pictures, speech and the held-out pools")
     parser.add_argument("--work", type=Path, required=True, help="directory for snapshots and progress.jsonl")
-    parser.add_argument("--steps", type=int, default=5500)
+    parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--plain", action="store_true", help="without torch.compile")
     options = parser.parse_args()
@@ -194,7 +207,7 @@ def main() -> None:
     collate = Collator(options.pools / "tokenizer")
     started = time.process_time()
     mixture = Mixture(collate, options.pools, seed=1)
-    state, done = begin(collate, mixture, options.work)
+    state, done = begin(collate, options.work)
     if done:
         mixture = Mixture(collate, options.pools, seed=1 + done)
     count = sum(value.numel() for value in state.model.parameters())

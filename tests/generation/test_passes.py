@@ -9,6 +9,7 @@ from gemma_mlx.loading import load
 from tests.demo_model.passes import figures, tasks
 
 
+@pytest.mark.weights
 @pytest.mark.parametrize(("depth", "most"), [(1, 0.62), (3, 0.5)])
 def test_passes_for_each_token(depth: int, most: float) -> None:
     found = figures(load("demo"), partial(Fixed, depth), tasks(3))
