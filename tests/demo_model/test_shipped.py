@@ -147,7 +147,7 @@ def videos() -> list[Task]:
     for _ in range(5):
         text = strings.draw(rng, "held_out", 6)
         frame = pictures.whole(rng, text, None, 70).pixels
-        parts = [Video("video.mp4", (frame, frame), (0.0, 1.0)), Text("what does the video say?")]
+        parts: list[Part] = [Video("video.mp4", (frame, frame), (0.0, 1.0)), Text("what does the video say?")]
         tasks.append(_asked(parts, text))
     return tasks
 

@@ -42,7 +42,7 @@ SNAPSHOT, TEST, REPORT, TASKS = 250, 1000, 50, 60
 
 
 class Heads(nn.Module):  # type: ignore[misc]  # torch is not followed
-    """What a patch shows (three characters and the place of the first; or by sixth), what a frame hears (word, count)."""
+    """What a patch shows (characters and the place of the first; or by sixth) and a frame hears (word, count)."""
 
     def __init__(self) -> None:
         super().__init__()
