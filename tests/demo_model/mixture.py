@@ -4,6 +4,7 @@ Pictures and utterances come from pools on disk (`pictures`, `speech`); noise, c
 here. `progress` in [0, 1] moves from easy crops to whole pictures. Knows nothing of the model.
 """
 
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,9 +26,11 @@ TOKENS = 6144  # of one batch
 TEXTS, CALLS = 24000, 16000
 DRAWN = 384  # examples with media that are sorted into batches at a time
 KINDS = ("lines", "sounds", "talk", "calls", "pictures", "speech", "both")
-SENSES = (0.7, 0.3, 0, 0, 0, 0, 0)  # shares of all batches: first to see and to hear,
-ALL = (0.15, 0.05, 0.12, 0.13, 0.27, 0.22, 0.06)  # then what to do with it
-FIRST = 0.35  # progress until which only senses are trained
+STAGES = (  # until what progress, and the shares of all batches: first to see, to hear, then what to do with it
+    (0.2, (1, 0, 0, 0, 0, 0, 0)),
+    (0.32, (0.5, 0.5, 0, 0, 0, 0, 0)),
+    (math.inf, (0.15, 0.05, 0.12, 0.13, 0.27, 0.22, 0.06)),
+)
 SENSED = 2560  # tokens of a batch of lines or sounds, which has something to learn in nearly all of them
 HEARD = 0.7  # a word counts as heard when this share of it is over
 Pair = tuple[list[int], list[int]]
@@ -77,7 +80,8 @@ class Mixture:
     def step(self, progress: float) -> Step:
         """The next batch."""
         self.progress = progress
-        (kind,) = self.rng.choices(KINDS, SENSES if progress < FIRST else ALL)
+        shares = next(shares for until, shares in STAGES if progress < until)
+        (kind,) = self.rng.choices(KINDS, shares)
         pairs, media = next(self.groups[kind])
         length = max(-(-(len(prompt) + len(reply)) // 16) * 16 for prompt, reply in pairs)
         labels = [part for group in media for part in group]

@@ -142,7 +142,7 @@ def test_all_kinds_are_drawn_and_fit_into_a_batch(steps: list[Step]) -> None:
     for step in steps:
         rows, length = step.batch.ids.shape
         assert rows == 1 or rows * length <= mixture.TOKENS
-        assert (step.batch.targets.any(1) == (step.kind != "lines")).all()
+        assert (step.batch.targets.any(1) == (step.kind not in mixture.KINDS[:2])).all()
         seen, heard = (step.batch.types == 1) | (step.batch.types == 2), step.batch.types == 3
         assert int(seen.sum()) == len(step.batch.positions) == len(step.glyphs)
         assert int(heard.sum()) == len(step.batch.frames) == len(step.words)
