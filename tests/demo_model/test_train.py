@@ -77,6 +77,7 @@ def _learn(state: train.State, drawn: Drawn, done: int, options: Namespace, coll
     """Take the steps that are left. The last one is rounded to 4 bits."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "SNAPSHOT", 1)
+        patch.setattr(train, "TEST", 1)
         patch.setattr(train, "QUANTIZED", 0.5)
         train.learn(state, drawn, done, options, collate)
 
