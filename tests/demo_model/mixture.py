@@ -31,7 +31,7 @@ STAGES = (  # until what progress, and the shares of all batches: first to see, 
     (0.32, (0.5, 0.5, 0, 0, 0, 0, 0)),
     (math.inf, (0.15, 0.05, 0.12, 0.13, 0.27, 0.22, 0.06)),
 )
-SENSED = 2560  # tokens of a batch of lines or sounds, which has something to learn in nearly all of them
+SENSED = 4608  # tokens of a batch of lines or sounds, which has something to learn in nearly all of them
 HEARD = 0.7  # a word counts as heard when this share of it is over
 Pair = tuple[list[int], list[int]]
 

@@ -9,6 +9,7 @@ made() { [ -e "$pools/$1/READY" ]; }
 made tokenizer || { run tests/demo_model/build_tokenizer.py "$pools/tokenizer" && touch "$pools/tokenizer/READY"; }
 made speech || run -m tests.demo_model.speech --count 40000 --out "$pools/speech"
 made speech_held_out || run -m tests.demo_model.speech --count 600 --split held_out --out "$pools/speech_held_out"
+made lines || run -m tests.demo_model.lines --count 50000 --out "$pools/lines"
 made crops || run -m tests.demo_model.pictures --processes 2 --count 50000 --crops --out "$pools/crops"
 made pictures || run -m tests.demo_model.pictures --processes 2 --count 16000 --out "$pools/pictures"
 made pictures_held_out || run -m tests.demo_model.pictures --count 600 --split held_out --out "$pools/pictures_held_out"

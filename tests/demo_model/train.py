@@ -37,7 +37,7 @@ from .shapes import HIDDEN, target_config
 TAP = 3  # the layer whose output must know what was seen and heard
 GLYPHS, PLACES, WORDS, COUNTS = 37, 8, 33, 6
 QUANTIZED = 0.85  # from this share of the steps on, weights are rounded to 4 bits
-WARM_UP, DECAY = 100, 0.4
+WARM_UP, DECAY = 50, 0.4
 SNAPSHOT, TEST, REPORT, TASKS = 250, 1000, 50, 60
 
 
