@@ -19,7 +19,7 @@ from tests.kv_sharing import corrected_sharing
 
 from . import reference
 from .examples import Collator
-from .fake_quant import packed, through
+from .fake_quant import packed
 from .lean import Lean
 from .mixture import Mixture
 from .reference import Batch, Drafter, Target
@@ -27,7 +27,6 @@ from .shapes import drafter_config, target_config
 from .train import ahead
 
 DEPTH = 3
-QUANTIZED = 0.6
 
 
 def load_target(collate: Collator, work: Path) -> Target:
@@ -60,18 +59,6 @@ def draft_loss(lean: Lean, drafter: Drafter, batch: Batch) -> Tensor:
         if counted.any():
             loss = loss + cross_entropy(guess[counted], batch.ids[rows, wanted][counted])
     return loss / DEPTH
-
-
-def round_while_learning(drafter: Drafter) -> None:
-    """From now on the drafter's matrices are used as 4 bits round them."""
-    for module in drafter.modules():
-        if isinstance(module, torch.nn.Linear | torch.nn.Embedding):
-            torch.nn.utils.parametrize.register_parametrization(module, "weight", _Rounded(), unsafe=True)
-
-
-class _Rounded(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
-    def forward(self, weight: Tensor) -> Tensor:
-        return through(weight)
 
 
 def main() -> None:
