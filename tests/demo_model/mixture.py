@@ -1,7 +1,7 @@
 """The endless stream of training batches: talk, tool calls, pictures, speech and both, and what is where in the media.
 
 Pictures and utterances come from pools on disk (`pictures`, `speech`); noise, colours, speed and questions are drawn
-here. `progress` in [0, 1] moves from easy crops to whole pictures. Knows nothing of the model.
+here. `progress` in [0, 1] moves through `STAGES`, and from crops to whole pictures. Knows nothing of the model.
 """
 
 import math

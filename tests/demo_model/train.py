@@ -1,20 +1,21 @@
 """Train the built-in demo model: `python -m tests.demo_model.train POOLS --work DIRECTORY` in the repository root.
 
 Seeds are fixed; the learning rate follows the number of steps, so a run that is begun again with the same --steps goes
-on where its last snapshot stands. Beside the reply, two losses that only training knows say what each soft token shows
-or sounds like: most of a reply's tokens depend on a few patches or frames, and these are found much sooner so. The last
-part of the steps sees the weights as 4 bits will round them. `drafting` trains the drafter, `finish` converts.
-Needs torch, transformers and the pools that `pictures` and `speech` render.
+on where its last snapshot stands, with other batches than an uninterrupted one would have. First it is learnt to see and
+to hear, then what to do with it (`mixture.STAGES`). Losses that only training knows say what each soft token shows or
+sounds like: a reply depends on a few patches or frames, and these are found much sooner so. The last part of the steps
+sees the weights as 4 bits will round them. `drafting` trains the drafter, `finish` converts. Needs torch, transformers,
+and the pools that `lines`, `pictures` and `speech` render.
 """
 
 import argparse
 import json
 import queue
 import sys
+import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,22 +89,23 @@ def losses(lean: Lean, heads: Heads, step: Step) -> dict[str, Tensor]:
     return found
 
 
-def ahead(mixture: Mixture, steps: Iterator[int], total: int) -> Iterator[Step]:
+def ahead(mixture: Mixture, steps: Sequence[int], total: int) -> Iterator[Step]:
     """The batches of these steps, drawn on a thread while the model learns from the last ones."""
     waiting: queue.Queue[Step | None] = queue.Queue(4)
-    drawing = ThreadPoolExecutor(1)
 
     def draw() -> None:
         try:
             for number in steps:
                 waiting.put(mixture.step(number / total))
         finally:
-            waiting.put(None)
+            waiting.put(None)  # of a fault, the thread prints the traceback
 
-    drawn = drawing.submit(draw)
-    while (step := waiting.get()) is not None:
+    threading.Thread(target=draw, daemon=True).start()
+    for _ in steps:
+        step = waiting.get()
+        if step is None:
+            raise RuntimeError("a batch could not be drawn: see the traceback above")
         yield step
-    drawn.result()
 
 
 def rate(number: int, total: int) -> float:
@@ -135,7 +137,7 @@ def learn(state: State, mixture: Mixture, done: int, options: argparse.Namespace
     rates = [group["initial_lr"] for group in groups]
     recent: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=20))
     start = time.monotonic()
-    for number, step in enumerate(ahead(mixture, iter(range(done, options.steps)), options.steps), done):
+    for number, step in enumerate(ahead(mixture, range(done, options.steps), options.steps), done):
         lean = packed if number >= QUANTIZED * options.steps else plain
         for group, value in zip(groups, rates, strict=True):
             group["lr"] = value * rate(number, options.steps)
@@ -164,7 +166,7 @@ def learn(state: State, mixture: Mixture, done: int, options: argparse.Namespace
 
 
 def snapshot(state: State, done: int, work: Path) -> None:
-    """Write everything that is needed to go on, and the weights alone, each in one go."""
+    """Write everything that is needed to go on, in one go."""
     whole = {
         "done": done,
         "model": target_state(state.model),
