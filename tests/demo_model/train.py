@@ -3,8 +3,8 @@
 Seeds are fixed; the learning rate follows the number of steps, so a run that is begun again with the same --steps goes
 on where its last snapshot stands, with other batches than an uninterrupted one would have. First it is learnt to see
 and to hear, then what to do with it (`STAGES`). Losses that only training knows tell what each soft token shows
-or sounds like: a reply depends on a few patches or frames, and these are found much sooner so. The last part of the steps
-sees the weights as 4 bits will round them. `drafting` trains the drafter, `finish` converts. Needs torch, transformers,
+or sounds like: a reply depends on a few patches or frames, and these are found much sooner so. The last steps
+see the weights as 4 bits will round them. `drafting` trains the drafter, `finish` converts. Needs torch, transformers,
 and the pools that `lines`, `pictures` and `speech` render.
 """
 
