@@ -18,6 +18,7 @@ import mlx.core as mx
 from gemma_mlx.context.context import Context, never
 from gemma_mlx.conversation import history as turns
 from gemma_mlx.conversation.answer import Answer, Ending
+from gemma_mlx.conversation.boundaries import Boundaries
 from gemma_mlx.conversation.excerpt import Excerpt, end_of_media, usage_of
 from gemma_mlx.conversation.history import History
 from gemma_mlx.conversation.options import ReplyOptions
@@ -72,8 +73,7 @@ class Chat:
         self.dropped = 0
         self.keep: Keep | None = None
         self._replying: Generator[Event] | None = None
-        self._end: tuple[tuple[Excerpt, History], int] = (self._excerpt, ()), 0  # where it ends, as rendered
-        self._tails: dict[tuple[bool, bool], int] = {}  # tokens of a prompt that history drops
+        self._boundaries = Boundaries()
         self._notices: list[str] = []  # for the next reply
         self._retries = 0
         self._pace = Pace(gemma)
@@ -83,19 +83,40 @@ class Chat:
         """The calls that `respond` must answer before the model goes on."""
         return turns.unanswered(self.history)
 
+    @property
+    def n_tokens(self) -> int:
+        """What was said and attached takes in the context, read or not."""
+        return self._open_turn(self.pending).n_tokens
+
     def add(self, part: Part, *, read: bool = True) -> None:
-        """Add to the user's open turn; everything up to its last picture or recording is read now, if `read`.
+        """Add to the user's open turn; everything up to its last picture or recording is read now, if `read`, else by
+        `read_ahead` or with the reply.
 
         Raises `ContextError` if it does not fit, and `InputError` if it cannot be placed; the turn is then as before.
         """
         self._end_reply()
         self._refuse_unanswered()
         pending = (*self.pending, part)
-        if read and not isinstance(part, Text):
-            prompt = self._fitting((*self.history, Message("user", pending)), 0, reply=False)
+        if not isinstance(part, Text):
+            prompt = self._open_turn(pending)
             self._tell(pending)
-            self.context.read(prompt, stop=end_of_media(prompt), marks=[self._turn_start(prompt)])
+            if read:
+                self.context.read(prompt, end_of_media(prompt), marks=[self._turn_start(prompt)])
         self.pending = pending
+
+    def read_ahead(self, interrupted: Callable[[], bool] = never, back: int = 0) -> None:
+        """Read the open turn up to its last picture or recording, if that was not done yet.
+
+        Asks `interrupted` before each piece. `back`: this many positions before that end is one to come back to.
+        Raises `ContextError` if it does not fit.
+        """
+        self._end_reply()
+        if not all(isinstance(part, Text) for part in self.pending):
+            prompt = self._open_turn(self.pending)
+            end = end_of_media(prompt)
+            if not self.context.holds(prompt, end):
+                marks = [self._turn_start(prompt), *([end - back] if back else ())]
+                self.context.read(prompt, end, interrupted, marks)
 
     def reply(
         self,
@@ -147,7 +168,7 @@ class Chat:
             return
         prompt = self._excerpt.prompt(self.history, reply=False)
         if not turns.goes_on(self.history):
-            self._end = (self._excerpt, self.history), prompt.n_tokens
+            self._boundaries.ends(self._excerpt, self.history, prompt.n_tokens)
         beyond = len(self.context.keys) - prompt.n_tokens
         if self.context.holds(prompt) and (beyond == 0 or self.pending):
             return
@@ -223,7 +244,8 @@ class Chat:
         self._tell(parts)
         while self._notices:
             yield Notice(self._notices.pop(0))
-        marks = [*([self._turn_start(prompt)] if parts else ()), self._reply_start(asked, prompt)]
+        reply_start = self._boundaries.reply_start(self._excerpt, asked, prompt)
+        marks = [*([self._turn_start(prompt)] if parts else ()), reply_start]
         read = self.context.read(prompt, marks=marks)
         drafting = self._pace.drafting(options.draft_depth)
         assert read.hidden is not None, "an uninterrupted read ends in a hidden state"
@@ -241,6 +263,14 @@ class Chat:
                 self.history = (*self.history, answer.message)
             self._tell(())
         yield answer.finished(usage_of(prompt, read.cached), self._pace.done())
+
+    def _open_turn(self, parts: tuple[Part, ...]) -> Prompt:
+        """The conversation with these parts of a turn that is not over yet."""
+        return self._fitting((*self.history, Message("user", parts)), 0, reply=False)
+
+    def _turn_start(self, prompt: Prompt) -> int:
+        """Where the user's turn begins in its prompt."""
+        return self._boundaries.turn_start(self._excerpt, self.history, prompt)
 
     def _change(self, history: History, pending: tuple[Part, ...] = ()) -> None:
         """Go on with a beginning of this history; what was dropped returns if nothing else is left."""
@@ -283,18 +313,3 @@ class Chat:
             line = f"{lost} tokens are read again: nothing that was kept leads back to where they end"
             self._notices += [] if line in self._notices else [line]  # it is if the last try was ended
         return prompt
-
-    def _turn_start(self, prompt: Prompt) -> int:
-        """Where the user's turn begins in its prompt: at the end of history."""
-        key = self._excerpt, self.history
-        if self._end[0] != key:
-            self._end = key, self._excerpt.end(self.history, prompt)
-        return self._end[1]
-
-    def _reply_start(self, asked: History, prompt: Prompt) -> int:
-        """Where a reply begins in history, before the end of its prompt, which is always read anew: the generation
-        prompt may go on with a thought that history drops."""
-        kind = turns.goes_on(asked), self.enable_thinking
-        if kind not in self._tails:
-            self._tails[kind] = prompt.n_tokens - self._excerpt.reply_start(asked, prompt)
-        return prompt.n_tokens - max(1, self._tails[kind])

@@ -115,9 +115,9 @@ class Context:
             mx.clear_cache()
         return Read(hidden, start, len(self.keys) - start)
 
-    def holds(self, prompt: Prompt) -> bool:
-        """Whether the caches hold `prompt`, whatever follows it."""
-        wanted = keys_of(prompt.segments)
+    def holds(self, prompt: Prompt, stop: int | None = None) -> bool:
+        """Whether the caches hold positions 0 … stop - 1 of `prompt` (default: all), whatever follows."""
+        wanted = keys_of(prompt.segments)[:stop]
         return self.keys[: len(wanted)] == wanted
 
     def lost(self, prompt: Prompt) -> int:
@@ -229,6 +229,8 @@ def keys_of(segments: tuple[Segment, ...]) -> list[Key]:
     for segment in segments:
         if segment.features is None:
             keys += segment.ids.tolist()
+        elif segment.row_digests:
+            keys += [(digest, 0) for digest in segment.row_digests]
         else:
             keys += [(segment.digest, row) for row in range(len(segment.ids))]
     return keys

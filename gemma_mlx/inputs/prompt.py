@@ -48,6 +48,7 @@ class Segment:
     features: np.ndarray | None = None  # image, video: uint8 (n, 6912); audio: float32 (n, 640)
     positions: np.ndarray | None = None  # image, video: int32 (n, 2), (x, y)
     digest: str = ""  # of features and positions; empty for text
+    row_digests: tuple[str, ...] = ()  # of each frame of sound: it is causal, and may grow or end anywhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,10 +238,17 @@ class _Assembly:
 def _soft_tokens(kind: Kind, ids: np.ndarray, features: np.ndarray, positions: np.ndarray | None, name: str) -> Segment:
     if len(ids) != len(features):
         raise InputError(f"{name}: {len(ids)} placeholders for {len(features)} feature rows, resize it for this model")
-    digest = hashlib.blake2b(np.ascontiguousarray(features).tobytes(), digest_size=16)
-    if positions is not None:
-        digest.update(np.ascontiguousarray(positions).tobytes())
-    return Segment(kind, ids, features, positions, digest.hexdigest())
+    if positions is None:
+        rows = tuple(_digest(row) for row in features)
+        return Segment(kind, ids, features, None, _digest(features), rows)
+    return Segment(kind, ids, features, positions, _digest(features, positions))
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 def _expected(remaining: Iterator[_Slot], kind: Kind, literal: str) -> _Slot:
