@@ -34,27 +34,42 @@ COMMANDS = (
     Command("/help", "", "show this"),
     Command("/quit", "", "leave (so do Ctrl-D, and Ctrl-C twice)"),
 )
+MUTE = Command("/mute", "[on|off]", "let the microphone hear nothing, or listen again", ("on", "off"))
+LIVE_COMMANDS = (*COMMANDS[:-2], MUTE, *COMMANDS[-2:])  # with a microphone
 NAMES = tuple(command.name for command in COMMANDS)
-_USES = tuple(f"{command.name} {command.takes}".rstrip() for command in COMMANDS)
-_WIDTH = max(map(len, _USES))
 _INTERRUPT = "Ctrl-C stops an answer; what was shown of it stays in the conversation."
-_PAIRS = tuple(zip(_USES, (command.does for command in COMMANDS), strict=True))
-HELP = "\n".join([*(f"{use:{_WIDTH}}  {does}" for use, does in _PAIRS), _INTERRUPT])
-NARROW_HELP = "\n".join([*(f"{use}: {does}" for use, does in _PAIRS), _INTERRUPT])  # where its columns would break
-HELP_WIDTH = max(map(len, HELP.splitlines()))
 KEYS = (
     "Alt-Enter starts a new line, Tab completes, Ctrl-R searches what you wrote before.\n"
     "A picture, recording or video that is dropped on the window is attached."
 )
+PUSH_KEYS = "On an empty line, space or Enter begins and ends what you say."
 
 
-def split(line: str) -> tuple[str, str]:
+def listed(live: bool) -> Sequence[Command]:
+    """The commands that there are, `live` with a microphone."""
+    return LIVE_COMMANDS if live else COMMANDS
+
+
+def explained(commands: Sequence[Command], columns: int | None = None) -> str:
+    """What the commands are, a line each; in two columns, where these fit into `columns`."""
+    uses = [f"{command.name} {command.takes}".rstrip() for command in commands]
+    width = max(map(len, uses))
+    wide = [f"{use:{width}}  {command.does}" for use, command in zip(uses, commands, strict=True)]
+    narrow = [f"{use}: {command.does}" for use, command in zip(uses, commands, strict=True)]
+    fits = columns is None or max(map(len, [*wide, _INTERRUPT])) <= columns
+    return "\n".join([*(wide if fits else narrow), _INTERRUPT])
+
+
+HELP, NARROW_HELP = explained(COMMANDS), explained(COMMANDS, 0)
+
+
+def split(line: str, live: bool = False) -> tuple[str, str]:
     """The command of a line that begins with "/", and what follows it. Raises `InputError` if there is no such one."""
     name, *rest = line.split(maxsplit=1)
-    if name not in NAMES:
+    if name not in NAMES and name != MUTE.name:  # which has its own answer where there is no microphone
         if "/" in name[1:]:
             raise InputError(f"{name} is no command: /attach FILE reads a picture, recording or video")
-        near = get_close_matches(name, NAMES, n=1, cutoff=0.5)
+        near = get_close_matches(name, [command.name for command in listed(live)], n=1, cutoff=0.5)
         hint = f"{near[0]} is, and /help lists them" if near else "/help lists them"
         raise InputError(f"{name} is no command: {hint}")
     return name, rest[0] if rest else ""

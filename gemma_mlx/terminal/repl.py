@@ -11,9 +11,11 @@ from gemma_mlx.errors import ContextError, GemmaError, InputError
 from gemma_mlx.generation.events import Event, Finished, TextDelta
 from gemma_mlx.terminal.commands import split
 from gemma_mlx.terminal.paths import dropped, dropped_before, given
+from gemma_mlx.terminal.spoken import Spoken
 from gemma_mlx.terminal.words import count, shortened
 
 BREAK_HINT = "press Ctrl-C again, or Ctrl-D, to leave"
+SPOKEN_LINE = "> (spoken)"  # where a question would stand
 GREETING = "/help lists the commands, Ctrl-D leaves"
 WAY_OUT = (
     "; /context drop goes on without the oldest turns, /drop forgets what is attached, /new starts a new conversation"
@@ -24,10 +26,15 @@ Replies = Generator[Event, None, None]
 
 
 class Surface(Protocol):
-    """Where lines come from and replies go."""
+    """Where lines come from and replies go. All of it belongs to one thread, but `wake` and `say` to any."""
 
-    def ask(self) -> str:
-        """The next line of the person. Raises EOFError at the end and KeyboardInterrupt after Ctrl-C."""
+    def ask(self) -> str | Spoken:
+        """The next line of the person, or SPOKEN after a `wake`. Raises EOFError at the end and KeyboardInterrupt after
+        Ctrl-C."""
+
+    def wake(self) -> None:
+        """A spoken turn is over: the `ask` that waits, or else the next one, returns SPOKEN, once for each call. What
+        was half written then stands in the next prompt."""
 
     def correct(self, text: str) -> str | None:
         """The person's correction of `text`, or None if it cannot be offered for editing."""
@@ -36,10 +43,10 @@ class Surface(Protocol):
         """The key that the person chooses, or None if nobody can be asked."""
 
     def say(self, line: str) -> None:
-        """A line that is not part of an answer."""
+        """A line that is not part of an answer; from another thread it is shown as soon as it breaks nothing."""
 
-    def explain(self) -> None:
-        """Say what the commands are."""
+    def explain(self, live: bool) -> None:
+        """Say what the commands are, `live` those with a microphone."""
 
     def recall(self, question: str, answer: str) -> None:
         """Show what was said before the conversation was resumed."""
@@ -53,6 +60,15 @@ class Talk(Protocol):
 
     def answer(self, text: str) -> Replies:
         """Close the open turn with `text` and answer it."""
+
+    def spoken(self) -> Replies:
+        """Answer the spoken turn that is over; nothing if it was taken back since."""
+
+    def mute(self, on: bool | None) -> bool:
+        """Let the microphone hear nothing, or listen again; None: the other of the two. Whether it is muted now."""
+
+    def push(self) -> None:
+        """Push-to-talk: begin what is said, or end it."""
 
     def retry(self) -> Replies:
         """Answer the last question again."""
@@ -105,10 +121,20 @@ class Talk(Protocol):
 
 class Repl:
     """Reads lines, runs commands and shows replies until the person leaves. `drops`: a line that is nothing but names
-    of media attaches them, and so does one that begins with their paths before it is sent."""
+    of media attaches them, and so does one that begins with their paths before it is sent. `live`: there is a
+    microphone; `push_to_talk`: an empty line begins and ends what is said into it."""
 
-    def __init__(self, talk: Talk, surface: Surface, *, drops: bool = False) -> None:
+    def __init__(
+        self,
+        talk: Talk,
+        surface: Surface,
+        *,
+        drops: bool = False,
+        live: bool = False,
+        push_to_talk: bool = False,
+    ) -> None:
         self.talk, self.surface, self.drops = talk, surface, drops
+        self.live, self.push_to_talk = live, push_to_talk
         self.thought = ""  # of the last reply
         self._commands: dict[str, Callable[[str], None]] = {
             "/attach": lambda rest: self._attach(given(rest)),
@@ -124,7 +150,8 @@ class Repl:
             "/save": lambda rest: self.surface.say(self.talk.save(rest.strip() or None)),
             "/branch": lambda rest: self.surface.say(self.talk.branch(rest.strip() or None)),
             "/new": self._new,
-            "/help": lambda rest: self.surface.explain(),
+            "/mute": self._mute,
+            "/help": lambda rest: self.surface.explain(self.live),
         }
 
     def run(self) -> bool:
@@ -138,7 +165,7 @@ class Repl:
         broken = False
         while True:
             try:
-                line = self.surface.ask().strip()
+                line = self.surface.ask()
             except EOFError:
                 return True
             except KeyboardInterrupt:
@@ -148,7 +175,7 @@ class Repl:
                 self.surface.say(BREAK_HINT)
                 continue
             broken = False
-            if line == "/quit":
+            if isinstance(line, str) and line.strip() == "/quit":
                 return True
             try:
                 self.turn(line)
@@ -165,8 +192,17 @@ class Repl:
         if (exchange := self.talk.exchange()) is not None:
             self.surface.recall(*exchange)
 
-    def turn(self, line: str) -> None:
-        """One line of the person: a command or a message. Raises `GemmaError` for what cannot be done."""
+    def turn(self, line: str | Spoken) -> None:
+        """What the person wrote, a command or a message, or said. Raises `GemmaError` for what cannot be done."""
+        if isinstance(line, Spoken):
+            self.surface.say(SPOKEN_LINE)
+            self._reply(self.talk.spoken)
+        elif not line and self.push_to_talk:
+            self.talk.push()
+        else:
+            self._written(line.strip())
+
+    def _written(self, line: str) -> None:
         if self.drops and (files := dropped(line)):
             self._attach(*files)
         elif self.drops and (found := dropped_before(line))[0]:
@@ -174,7 +210,7 @@ class Repl:
             self._attach(*files)
             self._reply(lambda: self.talk.answer(text))
         elif line.startswith("/"):
-            command, rest = split(line)
+            command, rest = split(line, self.live)
             self._commands[command](rest)
         elif line:
             self._reply(lambda: self.talk.answer(line))
@@ -235,6 +271,15 @@ class Repl:
                 raise InputError("there was no thought in the last answer: /think on asks for them")
             case _:
                 raise InputError("/think takes on, off or show: /think on")
+
+    def _mute(self, rest: str) -> None:
+        if not self.live:
+            raise InputError("/mute needs a microphone: gemma-mlx chat --mic listens to one")
+        wanted = {"": None, "on": True, "off": False}
+        if rest.strip() not in wanted:
+            raise InputError("/mute takes on or off, or nothing: /mute")
+        muted = self.talk.mute(wanted[rest.strip()])
+        self.surface.say("muted: /mute off listens again" if muted else "listening")
 
     def _context(self, rest: str) -> None:
         match rest.strip():

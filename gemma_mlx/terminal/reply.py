@@ -1,6 +1,7 @@
 """A reply on a terminal while it comes: thoughts dimmed and then folded to a line, the answer as Markdown.
 
-Finished blocks are printed for good, the one in progress is redrawn in place. Knows events and a region of the screen.
+Finished blocks are printed for good, the one in progress is redrawn in place. Lines of others stand above the one in
+progress. Knows events and a region of the screen.
 """
 
 import time
@@ -21,7 +22,8 @@ _REST = 4.0  # times as long as the last drawing took: long blocks must not keep
 
 
 class ReplyView:
-    """Shows replies one after the other. `tokens` counts those of a text; `clock` gives seconds."""
+    """Shows replies one after the other. `tokens` counts those of a text, `clock` gives seconds, `waiting` is the line
+    before the first token, `asides` takes what others have to say meanwhile."""
 
     def __init__(
         self,
@@ -29,18 +31,22 @@ class ReplyView:
         region: Region,
         tokens: Callable[[str], int],
         clock: Callable[[], float] = time.monotonic,
+        waiting: Callable[[], str] = lambda: READING,
+        asides: Callable[[], Iterable[str]] = lambda: (),
     ) -> None:
         self.console, self.region, self.tokens, self.clock = console, region, tokens, clock
+        self.waiting, self.asides = waiting, asides
 
     def show(self, events: Iterable[Event]) -> Finished | None:
         """Show a reply; how it ended, None if it never did. What was shown stays, after an exception as well."""
         self._blocks, self._thought, self._thinking_since = Blocks(), "", 0.0
         self._parted = True  # no blank line is owed before the next block
         self._draw_from = float("-inf")
-        self._note_in_progress(READING)
+        self._note_in_progress(self.waiting())
         finished = None
         try:
             for event in events:
+                self._let_in(self.asides())
                 self._take(event)
                 if isinstance(event, Finished):
                     finished = event
@@ -50,6 +56,12 @@ class ReplyView:
         for line in ending(finished) if finished else ():
             self._note(line)
         return finished
+
+    def _let_in(self, lines: Iterable[str]) -> None:
+        """Print lines above what is in progress, which is then drawn again, below them."""
+        for line in lines:
+            self._note(line)
+            self._draw_from = float("-inf")
 
     def _take(self, event: Event) -> None:
         match event:

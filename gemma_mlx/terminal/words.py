@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, assert_never
 
@@ -59,9 +59,23 @@ def describe(part: "Part", fps: float | None = None) -> str:
             taken = sampled_fps(part.timestamps)
             if fps and taken and taken < 0.99 * fps:  # 29.97 are 30
                 frames += f" ({taken:.2g} a second, not {fps:g}: see --max-frames)"
-            return f"{part.name}: video, {frames}, {tokens}, sound not read"
+            return f"{part.name}: video, {frames}, {tokens}"
         case _:
             assert_never(part)
+
+
+def describe_all(parts: "Sequence[Part]", fps: float | None = None) -> str:
+    """What one file gave in a line: see `describe`. Several parts are a video with its sound."""
+    from gemma_mlx.inputs.message import Audio, Video
+
+    if len(parts) == 1:
+        return describe(parts[0], fps)
+    pictures = [part for part in parts if isinstance(part, Video)]
+    frames = tuple(frame for part in pictures for frame in part.frames)
+    times = tuple(seconds for part in pictures for seconds in part.timestamps)
+    tokens = sum(len(block) for part in parts if isinstance(part, Audio) for block in part.blocks())
+    seen = describe(Video(pictures[0].name, frames, times), fps)
+    return f"{seen}, with {tokens / 25:.1f} s of sound, {count(tokens, 'token')}"
 
 
 def called(call: ToolCall) -> str:

@@ -17,6 +17,7 @@ class Pretender:
     asked: list[str] = field(default_factory=list)
     dropping: bool = False
     attached: int = 1
+    muted: bool = False
 
     def answer(self, text: str) -> Generator[Event, None, None]:
         if text == "too long" or (text == "full" and not self.dropping):
@@ -35,6 +36,17 @@ class Pretender:
             self.kept.append(shown)
             self.asked.append(text)
         yield Finished("stop", shown)
+
+    def spoken(self) -> Generator[Event, None, None]:
+        return self.answer("what was spoken")
+
+    def mute(self, on: bool | None) -> bool:
+        self.heard.append(f"[mute {on}]")
+        self.muted = not self.muted if on is None else on
+        return self.muted
+
+    def push(self) -> None:
+        self.heard.append("[push]")
 
     def retry(self) -> Generator[Event, None, None]:
         return self.answer(self.undo())

@@ -69,7 +69,7 @@ def test_a_video_with_fewer_frames_than_asked_says_so() -> None:
         return describe(clip, fps=1)
 
     few = "60 frames (0.1 a second, not 1: see --max-frames)"
-    assert video(0.1, 60) == f"a.mp4: video, {few}, 60 tokens, sound not read"
+    assert video(0.1, 60) == f"a.mp4: video, {few}, 60 tokens"
     for rate, count in ((1, 60), (2, 60), (0.999, 3), (1, 1)):
         assert "second" not in video(rate, count)
     assert "second" not in describe(Video("a.mp4", (np.zeros((48, 48, 3), np.uint8),) * 2, (0.0, 9.0)))

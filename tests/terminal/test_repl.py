@@ -12,6 +12,7 @@ from gemma_mlx.generation.events import Event
 from gemma_mlx.terminal.commands import HELP, NAMES
 from gemma_mlx.terminal.plain import Console
 from gemma_mlx.terminal.repl import BREAK_HINT, WAY_OUT, Repl
+from gemma_mlx.terminal.spoken import Spoken
 from tests.terminal.pretender import Pretender
 
 
@@ -25,18 +26,18 @@ class Talk:
     left_by_choice: bool
 
 
-def talk(*lines: str | type[BaseException]) -> Talk:
+def talk(*lines: str | Spoken | type[BaseException], live: bool = False, push: bool = False) -> Talk:
     """Run the loop over these lines; an exception class is raised at the prompt instead."""
     script = iter(lines)
 
-    def ask() -> str:
+    def ask() -> str | Spoken:
         line = next(script, EOFError)
-        if isinstance(line, str):
+        if isinstance(line, str | Spoken):
             return line
         raise line
 
     chat, out, err = Pretender(), io.StringIO(), io.StringIO()
-    left = Repl(chat, Console(ask, out, err)).run()
+    left = Repl(chat, Console(ask, out, err), live=live, push_to_talk=push).run()
     return Talk(chat, out.getvalue(), err.getvalue(), left)
 
 
