@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gemma_mlx.errors import GemmaError
     from gemma_mlx.generation.events import BadCall, Finished, Notice, TextDelta
     from gemma_mlx.generation.sampling import Sampler
-    from gemma_mlx.inputs.attachment import open_attachment
+    from gemma_mlx.inputs.attachment import Reading, open_attachment, open_attachments
     from gemma_mlx.inputs.message import Audio, Image, Message, Text, ToolCall, Video
     from gemma_mlx.loading import Gemma, LoadOptions, load
     from gemma_mlx.tools.declaration import Tool, tool
@@ -35,6 +35,7 @@ __all__ = [
     "LoadOptions",
     "Message",
     "Notice",
+    "Reading",
     "Sampler",
     "Text",
     "TextDelta",
@@ -43,6 +44,7 @@ __all__ = [
     "Video",
     "load",
     "open_attachment",
+    "open_attachments",
     "run_tools",
     "tool",
 ]
@@ -58,6 +60,7 @@ _HOMES = {
     "LoadOptions": "loading",
     "Message": "inputs.message",
     "Notice": "generation.events",
+    "Reading": "inputs.attachment",
     "Sampler": "generation.sampling",
     "Text": "inputs.message",
     "TextDelta": "generation.events",
@@ -66,6 +69,7 @@ _HOMES = {
     "Video": "inputs.message",
     "load": "loading",
     "open_attachment": "inputs.attachment",
+    "open_attachments": "inputs.attachment",
     "run_tools": "tools.loop",
     "tool": "tools.declaration",
 }

@@ -140,6 +140,7 @@ class Settings:
     max_frames: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Most frames of a video; 60 with --fps if not given.")
     ] = None
+    no_sound: Annotated[bool, typer.Option("--no-sound", help="Leave out the sound of videos.")] = False
     max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Longest reply.")] = 1024
     temperature: Annotated[
         float | None, typer.Option(min=0, max=100, metavar="T", help="0 takes the likeliest token.")
@@ -225,19 +226,26 @@ class Settings:
     def _drafts(self) -> int | None:
         return None if self.draft_depth == "auto" else int(self.draft_depth)
 
-    def attachment(self, file: str, prepared: "Prepared") -> "Part":
-        """A picture, recording or video from a file, or from standard input for "-", as large as the plan allows."""
-        from gemma_mlx.inputs.attachment import open_attachment
+    def attachment(
+        self, file: str, prepared: "Prepared", room: int, notice: Callable[[str], None]
+    ) -> "tuple[Part, ...]":
+        """A picture, recording or video from a file, or from standard input for "-", as large as the plan allows.
+
+        A video comes with its sound if both, and a reply, fit into `room` tokens; `notice` is told where they do not.
+        """
+        from gemma_mlx.inputs.attachment import Reading, open_attachments
 
         if not file:
             raise InputError("an attachment has no name: give a file")
-        return open_attachment(
-            sys.stdin.buffer.read() if file == "-" else os.path.expanduser(file),
-            max_soft_tokens=prepared.plan.knobs.image_tokens,
-            fps=self.fps,
-            max_frames=self.max_frames,
-            name=STDIN if file == "-" else None,
+        reading = Reading(
+            prepared.plan.knobs.image_tokens,
+            self.fps,
+            self.max_frames,
+            sound=not self.no_sound and prepared.config.audio_config is not None,
+            most_tokens=max(0, room - min(self.max_tokens, room // 4)),
         )
+        source = sys.stdin.buffer.read() if file == "-" else os.path.expanduser(file)
+        return open_attachments(source, reading, notice=notice, name=STDIN if file == "-" else None)
 
 
 def demo_notice() -> str:

@@ -14,6 +14,7 @@ from gemma_mlx.inputs.tokenizer import load_tokenizer
 from gemma_mlx.models import find_model
 from gemma_mlx.options import MODEL_VARIABLE, Settings, demo_notice
 from tests.command import gemma_mlx, hum, png, write_video, write_wav
+from tests.inputs.films import Clip, every, make, noise
 
 DEMO_DIRECTORY = find_model("demo")
 GREEDY = ("--temperature", "0")
@@ -123,10 +124,30 @@ def test_pictures_come_before_the_question_and_recordings_after(
 def test_a_video_says_what_it_costs(tmp_path: Path) -> None:
     clip = write_video(tmp_path / "a.mp4", 16)
     run = gemma_mlx("ask", "what happens?", "-a", clip, "--max-tokens", "2", "--fps", "2")
-    assert run.err.splitlines()[0] == f"{clip}: video, 4 frames, 256 tokens, sound not read"
+    assert run.err.splitlines()[0] == f"{clip}: video, 4 frames, 256 tokens"
     assert ask_json("what happens?", "-a", clip, "--fps", "2")["usage"]["video_tokens"] == 256
     assert ask_json("what happens?", "-a", clip, "--max-frames", "3")["usage"]["video_tokens"] == 192
     assert ask_json("what happens?", "-a", clip)["usage"]["video_tokens"] == 16 * 64
+
+
+def test_a_video_with_sound_is_read_before_the_question_unless_its_sound_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make(tmp_path / "a.mp4", Clip(every(0.5, 2), [noise(2)]))
+    sound = write_wav(tmp_path / "a.wav", hum(0.1))
+    parts: list[str] = []
+    add = Chat.add
+
+    def spy(chat: Chat, part: Part, *, read: bool = True) -> None:
+        parts.append(type(part).__name__)
+        add(chat, part, read=read)
+
+    monkeypatch.setattr(Chat, "add", spy)
+    run = gemma_mlx("ask", "what happens?", "-a", sound, "-a", clip, "--max-tokens", "1")
+    assert run.err.splitlines()[1].startswith(f"{clip}: video, 4 frames, 252 tokens, with 2.")
+    assert parts == ["Video", "Audio", "Text", "Audio"]
+    assert ask_json("what happens?", "-a", clip)["usage"]["audio_tokens"] >= 50
+    assert ask_json("what happens?", "-a", clip, "--no-sound")["usage"]["audio_tokens"] == 0
 
 
 def test_a_dash_is_standard_input(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
-"""`gemma-mlx ask`: one question, about attached files, the screen or the clipboard if they are asked for."""
+"""`gemma-mlx ask`: one question, typed or spoken, about attached files, the screen or the clipboard."""
 
 import codecs
 import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,13 +14,16 @@ import typer
 
 from gemma_mlx.capture.region import Region
 from gemma_mlx.commands import shared
+from gemma_mlx.commands.listening import Listening
 from gemma_mlx.errors import InputError
 from gemma_mlx.options import STDIN, Settings
 
 if TYPE_CHECKING:
     from gemma_mlx.chat import Chat
     from gemma_mlx.commands.looking import Source
+    from gemma_mlx.generation.events import Event
     from gemma_mlx.inputs.message import Part
+    from gemma_mlx.live.inbox import Inbox
     from gemma_mlx.loading import Gemma, Prepared
     from gemma_mlx.terminal.plain import Console
 
@@ -34,6 +37,8 @@ EXAMPLES = """Examples:
   gemma-mlx ask "Which of these is the cheapest?" --window
   gemma-mlx ask "Read the first column." --region 0,25,800,600 --image-tokens 1120
   gemma-mlx ask "Translate this." --clipboard
+  gemma-mlx ask --mic --screen
+  gemma-mlx ask --mic "Translate what I say into French."
   gemma-mlx ask "What happens here?" -a clip.mp4 --fps 2 --max-frames 40
   magick chart.svg png:- | gemma-mlx ask "What does the chart show?" -a -"""
 
@@ -63,19 +68,47 @@ class _Attached:
         """As messages call them."""
         return [*(STDIN if file == "-" else file for file in self.files), *map(str, self.seen)]
 
-    def parts(self, settings: Settings, prepared: "Prepared", console: "Console") -> Iterator["Part"]:
-        """All of it, read: what is seen as it is now, before the files are read."""
+    def parts(self, settings: Settings, prepared: "Prepared", console: "Console") -> Iterator[tuple["Part", ...]]:
+        """The parts of each, read: what is seen as it is now, before the files are read."""
         from gemma_mlx.commands.looking import look
         from gemma_mlx.inputs.message import Image
 
         pictures = [(look(source, console.say), str(source)) for source in self.seen]
-        yield from (settings.attachment(file, prepared) for file in self.files)
-        tokens = prepared.plan.knobs.image_tokens
-        yield from (Image.open(picture, max_soft_tokens=tokens, name=name) for picture, name in pictures)
+        room, tokens = prepared.plan.knobs.context, prepared.plan.knobs.image_tokens
+        yield from (settings.attachment(file, prepared, room, console.say) for file in self.files)
+        yield from ((Image.open(picture, max_soft_tokens=tokens, name=name),) for picture, name in pictures)
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Where a spoken question is heard."""
+
+    chat: "Chat"
+    settings: Settings
+    console: "Console"
+
+    def reply(self) -> Generator["Event"]:
+        return self.settings.reply(self.chat)
+
+    def tell(self, line: str) -> None:
+        self.console.say(line)
+
+    def answer(self, inbox: "Inbox | None") -> Generator["Event"]:
+        """The answer to what was asked, and said if there is an inbox."""
+        from gemma_mlx.live.hearing import Hearing
+
+        if inbox is None:
+            return self.reply()
+        self.chat.read_ahead()
+        hearing = Hearing(self, inbox)
+        while not hearing.closed:
+            hearing.listen(lambda: False)
+        return hearing.answer()
 
 
 def ask(
     settings: Settings,
+    microphone: Listening,
     prompt: Annotated[
         str | None, typer.Argument(metavar="PROMPT", help="The question; - reads it from standard input.")
     ] = None,
@@ -100,26 +133,27 @@ def ask(
 ) -> None:
     """Answer one question, about attached files, the screen or the clipboard."""
     from gemma_mlx.terminal.plain import collect, result, show
-    from gemma_mlx.terminal.words import describe
+    from gemma_mlx.terminal.words import describe_all
 
     seen: list[Source] = ["screen"] if screen else []
     seen += ["window"] if window else []
     seen += [Region.parse(region)] if region is not None else []
     seen += ["clipboard"] if clipboard else []
     attached = _Attached(tuple(attach or ()), tuple(seen))
-    text = _question(prompt, attached)
+    microphone.refuse_alone()
+    text = _question(prompt, attached, spoken=microphone.mic)
     prepared = settings.prepare()
     console = shared.console()
     parts = [*attached.parts(settings, prepared, console)]
-    for part in parts:
-        console.say(describe(part, settings.fps))
+    for attachment in parts:
+        console.say(describe_all(attachment, settings.fps))
     started = time.perf_counter()
-    with settings.loaded(prepared, console) as gemma:
+    with microphone.opened(console.say) as ears, settings.loaded(prepared, console) as gemma:
         load_s = time.perf_counter() - started
-        chat = settings.chat(gemma)
+        room = _Room(chat := settings.chat(gemma), settings, console)
         for part in _in_reading_order(text, parts):
             chat.add(part, read=False)  # with the question, so that the timing is of all
-        with closing(settings.reply(chat)) as events:
+        with closing(room.answer(ears.inbox if ears else None)) as events:
             if as_json:
                 answer = result(collect(events), load_s, _surroundings(gemma, chat))
                 every_character = codecs.lookup(sys.stdout.encoding).name == "utf-8"
@@ -128,9 +162,11 @@ def ask(
                 show(events, console)
 
 
-def _question(prompt: str | None, attached: _Attached) -> str:
-    """The text of the turn. Raises `InputError` if there is none."""
+def _question(prompt: str | None, attached: _Attached, *, spoken: bool) -> str:
+    """The text of the turn; only where something is `spoken` it may be empty. Raises `InputError` if it is."""
     options = attached.options()
+    if prompt is None and spoken:
+        return ""
     if prompt is None and not options:
         raise typer.BadParameter("give a question", param_hint="PROMPT")
     if [prompt, *attached.files].count("-") > 1:
@@ -145,12 +181,16 @@ def _question(prompt: str | None, attached: _Attached) -> str:
     raise InputError('the prompt is empty: gemma-mlx ask "What can you do?"')
 
 
-def _in_reading_order(text: str, parts: list["Part"]) -> list["Part"]:
-    """Pictures and videos before the question, recordings after it: the order that the model's card asks for."""
+def _in_reading_order(text: str, attachments: list[tuple["Part", ...]]) -> list["Part"]:
+    """Pictures and videos, with their sound, before the question, recordings after it: the order that the model's card
+    asks for."""
     from gemma_mlx.inputs.message import Audio, Text
 
-    before = [part for part in parts if not isinstance(part, Audio)]
-    return [*before, Text(text), *(part for part in parts if isinstance(part, Audio))]
+    before, after = list["Part"](), list["Part"]()
+    for parts in attachments:
+        recording = all(isinstance(part, Audio) for part in parts)
+        (after if recording else before).extend(parts)
+    return [*before, *([Text(text)] if text else []), *after]
 
 
 def _surroundings(gemma: "Gemma", chat: "Chat") -> dict[str, Any]:

@@ -4,25 +4,29 @@ Knows chats, files and the store: not lines, keys or threads.
 """
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from gemma_mlx.commands.overview import overview
+from gemma_mlx.commands.speaking import Person, Speaking
 from gemma_mlx.conversation import history as turns
-from gemma_mlx.errors import InputError
+from gemma_mlx.errors import GemmaError, InputError
 from gemma_mlx.generation.events import Event, Finished, Notice
-from gemma_mlx.inputs.message import Audio, Image, Part, Video
+from gemma_mlx.inputs.film import by_file
+from gemma_mlx.inputs.message import Image, Part
 from gemma_mlx.memory.sizes import gigabytes
 from gemma_mlx.models import name_of
 from gemma_mlx.options import Settings
 from gemma_mlx.store.store import Store
 from gemma_mlx.terminal.status import Status, figures
-from gemma_mlx.terminal.words import count, describe
+from gemma_mlx.terminal.words import count, describe_all
 
 if TYPE_CHECKING:
     from gemma_mlx.capture.screen import Picture
     from gemma_mlx.chat import Chat, WhenFull
+    from gemma_mlx.live.inbox import Inbox
     from gemma_mlx.loading import Gemma, Prepared
     from gemma_mlx.store.saved import SavedChat
 
@@ -61,6 +65,7 @@ class Session:
         self.store = Store()
         self.thinking = settings.think
         self._answering = False
+        self._speaking: Speaking | None = None
         self.last: Finished | None = None
         self.saved: SavedChat | None = None
         self._begin(keeping.save)
@@ -92,10 +97,38 @@ class Session:
             self.chat.edit(text)
             yield from self._watched(self.settings.reply(self.chat))
 
-    def settle(self, interrupted: Callable[[], bool]) -> None:
-        """Read the last reply as the next turn will want it."""
+    def listen(self, inbox: "Inbox", person: Person) -> None:
+        """From now on take what is said from `inbox`, in `rest`."""
+        self._speaking = Speaking(self, inbox, person)
+
+    def rest(self, interrupted: Callable[[], bool]) -> None:
+        """What there is to do while nobody asks for anything: read the last reply as the next turn will want it, what
+        is attached, and what is being said."""
+        if self._speaking is None:
+            self.read_ahead(interrupted)
+        else:
+            self._speaking.rest(interrupted)
+
+    def read_ahead(self, interrupted: Callable[[], bool]) -> None:
         self.chat.settle(interrupted)
+        with suppress(GemmaError):  # the answer that does not fit will say so
+            self.chat.read_ahead(interrupted)
         self.status = self._status()
+
+    def aside(self) -> Self:
+        """The session, for anything but `answer_spoken`: what is being said stays out of that."""
+        if self._speaking is not None:
+            self._speaking.hearing.put_aside()
+        return self
+
+    def answer_spoken(self) -> Events:
+        """The answer to the spoken turn that is over."""
+        assert self._speaking is not None, "nobody listens"
+        yield from self._watched(self._speaking.answer())
+
+    def reply(self) -> Events:
+        """The answer to the open turn."""
+        return self.settings.reply(self.chat)
 
     def exchange(self) -> tuple[str, str] | None:
         """The last question and what was answered; None before the first."""
@@ -110,17 +143,28 @@ class Session:
         taken = self.chat.undo()
         if taken is None:
             raise InputError("nothing was asked yet: there is nothing to take back")
-        self._changed()
-        return taken.text or count(len(taken.parts), "attachment")
+        self.changed()
+        return taken.text or count(len(by_file(taken.parts)), "attachment")
 
-    def attach(self, part: Part) -> str:
-        """Read an attachment; what it is."""
-        self.chat.add(part)
-        self._changed()
-        return describe(part, self.settings.fps)
+    def attach(self, *parts: Part) -> str:
+        """Attach something, of one or more parts, to be read when nothing else is asked for; what it is."""
+        before = self.chat.pending
+        try:
+            for part in parts:
+                self.chat.add(part, read=False)
+        except GemmaError:
+            self.chat.pending = before
+            raise
+        finally:
+            self.changed()
+        return describe_all(parts, self.settings.fps)
 
     def attach_file(self, file: str) -> str:
-        return self.attach(self.settings.attachment(file, self.prepared))
+        limit, lines = self.chat.context.limit, list[str]()
+        left = limit - self.chat.n_tokens
+        room = max(left, limit // 2) if self.when_full == "drop" else left
+        parts = self.settings.attachment(file, self.prepared, room, lines.append)
+        return "\n".join([self.attach(*parts), *lines])
 
     def attach_picture(self, picture: "Picture", name: str) -> str:
         tokens = self.prepared.plan.knobs.image_tokens
@@ -129,8 +173,8 @@ class Session:
     def drop(self) -> int:
         """Forget what is attached; how much it was."""
         dropped, self.chat.pending = self.chat.pending, ()
-        self._changed()
-        return len(dropped)
+        self.changed()
+        return len(by_file(dropped))
 
     def new(self) -> str | None:
         """Another conversation; the last one stays as it is saved. A line about that."""
@@ -151,22 +195,7 @@ class Session:
 
     def context(self) -> str:
         """What is read, in a few lines."""
-        used, limit = len(self.chat.context.keys), self.chat.context.limit
-        parts = [part for message in self.chat.history for part in message.parts] + [*self.chat.pending]
-        kinds = {"picture": Image, "recording": Audio, "video": Video}
-        counts = {name: sum(isinstance(part, kind) for part in parts) for name, kind in kinds.items()}
-        held = [
-            count(len(turns.turn_starts(self.chat.history)), "turn"),
-            *(count(number, name) for name, number in counts.items() if number),
-        ]
-        lines = [f"{used:,} of {limit:,} tokens are read ({used / limit:.0%}): {', '.join(held)}"]
-        if self.chat.dropped:
-            lines.append(f"no longer read: the oldest {count(self.chat.dropped, 'message')}")
-        if self.when_full == "drop":
-            lines.append("once it is full, the oldest turns are dropped (/context stop: nothing more is read)")
-        else:
-            lines.append("once it is full, nothing more is read (/context drop: the oldest turns are dropped)")
-        return "\n".join(lines)
+        return overview(self.chat, self.when_full)
 
     def stats(self) -> str:
         """The last reply in figures, and the memory that the conversation takes."""
@@ -225,8 +254,9 @@ class Session:
     def _watched(self, events: Events) -> Events:
         """The events; the last one is remembered, a conversation that cannot be saved is told once."""
         fault = self._fault()
+        heard = events if self._speaking is None else self._speaking.until_speech(events)
         try:
-            for event in events:
+            for event in heard:
                 self._answering = self._answering or not isinstance(event, Notice)
                 if isinstance(event, Finished):
                     self.last = event
@@ -234,7 +264,7 @@ class Session:
                         yield Notice(now)
                 yield event
         finally:
-            events.close()
+            heard.close()
             self.status = self._status()
 
     def _fault(self) -> str | None:
@@ -250,9 +280,9 @@ class Session:
         finally:
             if not self._answering:
                 self.chat.history, self.chat.pending, self.chat.dropped = before
-                self._changed()
+                self.changed()
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
         """What was changed without being read is kept as well."""
         if self.saved is not None:
             self.saved.save(self.chat)

@@ -4,6 +4,7 @@ A `GemmaError` is one line on stderr and status 1, Ctrl-C is status 130. Knows t
 does.
 """
 
+import dataclasses
 import functools
 import inspect
 import os
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from gemma_mlx.errors import GemmaError
-from gemma_mlx.options import Settings
 
 if TYPE_CHECKING:
     from gemma_mlx.terminal.plain import Console
@@ -40,16 +40,22 @@ def guarded(body: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_settings(body: Callable[..., None]) -> Callable[..., None]:
-    """The command, which takes `Settings` first, with their options after its own."""
-    shared = inspect.signature(Settings).parameters
-    _, *own = inspect.signature(body).parameters.values()
+    """The command, with the options of the dataclasses that it takes as well: in their order, after its own."""
+    parameters = inspect.signature(body).parameters
+    groups: dict[str, Any] = {
+        name: each.annotation for name, each in parameters.items() if dataclasses.is_dataclass(each.annotation)
+    }
+    options = {name: inspect.signature(group).parameters for name, group in groups.items()}
 
     def run(**values: Any) -> None:
-        body(Settings(**{name: values.pop(name) for name in shared}), **values)
+        made = {name: groups[name](**{each: values.pop(each) for each in of}) for name, of in options.items()}
+        body(**made, **values)
 
+    own = [parameter for name, parameter in parameters.items() if name not in groups]
+    every = [*own, *(parameter for of in options.values() for parameter in of.values())]
     run.__name__, run.__doc__ = body.__name__, body.__doc__
-    run.__signature__ = inspect.Signature([*own, *shared.values()])  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in (*own, *shared.values())}
+    run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in every}
     return run
 
 

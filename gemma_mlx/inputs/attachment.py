@@ -6,18 +6,58 @@ video, and else a sound track is a recording.
 """
 
 from codecs import getincrementaldecoder
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from gemma_mlx.errors import InputError
-from gemma_mlx.inputs import image
+from gemma_mlx.inputs import film, image
 from gemma_mlx.inputs.audio import container_of
 from gemma_mlx.inputs.message import Audio, Image, Video
 from gemma_mlx.inputs.source import label, opened
 
 _HEAD = 4096
 _TEXT_CONTROLS = "\t\n\v\f\r\x1b"
+_Kind = Literal["picture", "audio", "video"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How much of a file is read: `max_soft_tokens` of a picture, `fps` and `max_frames` of a video, its `sound`, and
+    `most_tokens`, which a video takes with sound; see `Image.open`, `Video.open` and `film.read`."""
+
+    max_soft_tokens: int = 280
+    fps: float | None = None
+    max_frames: int | None = None
+    sound: bool = True
+    most_tokens: int | None = None
+
+
+def open_attachments(
+    source: str | Path | bytes,
+    reading: Reading = Reading(),
+    *,
+    notice: Callable[[str], None] | None = None,
+    name: str | None = None,
+) -> tuple[Image | Audio | Video, ...]:
+    """Read a file as what it is: a video with its sound is several parts, everything else is one.
+
+    `notice` is told, in a line, why a video's sound is left out; without it, that raises. See `open_attachment`.
+    """
+    name = name or label(source)
+    kind = _kind(source, name)
+    if kind != "video" or not reading.sound:
+        return (_open(source, kind, reading, name),)
+    return film.read(
+        source,
+        fps=reading.fps,
+        max_frames=reading.max_frames,
+        most_tokens=reading.most_tokens,
+        notice=notice,
+        name=name,
+    )
 
 
 def open_attachment(
@@ -30,16 +70,29 @@ def open_attachment(
 ) -> Image | Audio | Video:
     """Read a file, or the content of one, as what it is; the options are those of `Image.open` and `Video.open`.
 
+    Of a video, only the pictures: see `open_attachments`.
     `name` stands for the source in messages. Raises `InputError` for a file that cannot be opened, is text or a
     document, or is damaged.
     """
     name = name or label(source)
+    return _open(source, _kind(source, name), Reading(max_soft_tokens, fps, max_frames), name)
+
+
+def _open(source: str | Path | bytes, kind: _Kind, reading: Reading, name: str) -> Image | Audio | Video:
+    match kind:
+        case "picture":
+            return Image.open(source, max_soft_tokens=reading.max_soft_tokens, name=name)
+        case "audio":
+            return Audio.open(source, name=name)
+        case "video":
+            return Video.open(source, fps=reading.fps, max_frames=reading.max_frames, name=name)
+
+
+def _kind(source: str | Path | bytes, name: str) -> _Kind:
     if image.is_picture(source, name):
-        return Image.open(source, max_soft_tokens=max_soft_tokens, name=name)
+        return "picture"
     _refuse_documents(source, name)
-    if _kind(source, name) == "video":
-        return Video.open(source, fps=fps, max_frames=max_frames, name=name)
-    return Audio.open(source, name=name)
+    return _stream_kind(source, name)
 
 
 def _refuse_documents(source: str | Path | bytes, name: str) -> None:
@@ -55,7 +108,7 @@ def _refuse_documents(source: str | Path | bytes, name: str) -> None:
         raise InputError(f"{name} is text, not a picture, sound or video: put its text into the message itself")
 
 
-def _kind(source: str | Path | bytes, name: str) -> Literal["audio", "video"]:
+def _stream_kind(source: str | Path | bytes, name: str) -> Literal["audio", "video"]:
     """What a file holds that is no picture. Reads its header and two packets at most."""
     from av.stream import Disposition
 

@@ -10,7 +10,8 @@ sound track. Frame choice and times follow the published video processor (transf
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,17 +40,36 @@ _TIMED_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts")
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Frames of a video and their times as `read` returns them, and when each is shown by the clock of the file.
+
+    `moments` are seconds that the other streams of the file share, right where the frame rate changes too; where the
+    container gives no times, they follow from the average rate.
+    """
+
+    frames: tuple[np.ndarray, ...]
+    timestamps: tuple[float, ...]
+    moments: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True)
 class _Scan:
     """What reading the packets tells without decoding: frame count, frames a second, and where decoding can start.
 
-    `times` are the sorted presentation times of all frames, `keys` those of the keyframes, in stream units; both are
-    empty where the container gives none.
+    `times` are the sorted presentation times of all frames, `keys` those of the keyframes, in units of `unit` seconds;
+    both are empty where the container gives none. `start`: seconds of the first frame by the clock of the file.
     """
 
     total: int
     rate: float
     times: tuple[int, ...]
     keys: tuple[int, ...]
+    unit: Fraction
+    start: Fraction
+
+    def moment(self, index: int) -> Fraction:
+        """When a frame is shown by the clock of the file."""
+        return self.times[index] * self.unit if self.times else self.start + Fraction(index / self.rate)
 
 
 def read(
@@ -65,6 +85,14 @@ def read(
     Raises `InputError` for a file that is missing, empty, damaged, truncated or without pictures, for pictures beyond
     `MAX_PIXELS`, and for an `fps` or `max_frames` that is not positive.
     """
+    chosen = choose(source, fps=fps, max_frames=max_frames, name=name)
+    return chosen.frames, chosen.timestamps
+
+
+def choose(
+    source: str | Path | bytes, *, fps: float | None = None, max_frames: int | None = None, name: str | None = None
+) -> Chosen:
+    """What `read` returns, and when each frame is shown."""
     name = name or label(source)
     _check_options(fps, max_frames)
     with container_of(source, name) as container:
@@ -79,13 +107,18 @@ def read(
         # Packets without times, or that are not one frame each: count and pick by decoding everything.
         with container_of(source, name) as container:
             total = sum(1 for _ in container.decode(_video_stream(container, name)))
+        scan = replace(scan, times=())
         indices = sample_indices(total, scan.rate, fps, max_frames)
         with container_of(source, name) as container:
             decoded = _decode_all(container, _video_stream(container, name), indices)
             chosen = {index: _pixels(frame, name) for index, frame in decoded}
     if not chosen:
         raise InputError(f"{name} holds no frames: record or export it again")
-    return tuple(chosen[index] for index in indices), tuple(index / scan.rate for index in indices)
+    return Chosen(
+        tuple(chosen[index] for index in indices),
+        tuple(index / scan.rate for index in indices),
+        tuple(map(scan.moment, indices)),
+    )
 
 
 def sample_indices(total: int, rate: float, fps: float | None = None, max_frames: int | None = None) -> list[int]:
@@ -144,6 +177,8 @@ def _video_stream(container: "InputContainer", name: str) -> "VideoStream":
 def _scan(container: "InputContainer", stream: "VideoStream", name: str) -> _Scan:
     announced = len(stream.index_entries)
     rate = float(stream.average_rate or DEFAULT_RATE)
+    unit = stream.time_base or Fraction(1)
+    start = (stream.start_time or 0) * unit
     packets, hidden, times, keys = 0, 0, list[int](), list[int]()
     for packet in container.demux(stream):
         if packet.size == 0:
@@ -163,8 +198,8 @@ def _scan(container: "InputContainer", stream: "VideoStream", name: str) -> _Sca
     keys.sort()
     one_time_each = container.format.name in _TIMED_FORMATS and len(set(times)) == total
     if one_time_each and keys and keys[:1] <= times[:1]:
-        return _Scan(total, rate, tuple(times), tuple(keys))
-    return _Scan(total, rate, (), ())
+        return _Scan(total, rate, tuple(times), tuple(keys), unit, start)
+    return _Scan(total, rate, (), (), unit, start)
 
 
 def _decode_needed(

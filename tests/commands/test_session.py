@@ -10,12 +10,14 @@ import pytest
 from gemma_mlx.commands.session import Keeping, Session
 from gemma_mlx.errors import ContextError, GemmaError, InputError
 from gemma_mlx.generation.events import Event, Finished, Notice, TextDelta
-from gemma_mlx.inputs.message import Image
+from gemma_mlx.inputs.message import Audio, Image, Video
 from gemma_mlx.loading import Prepared
 from gemma_mlx.options import Settings
+from gemma_mlx.store.record import Medium
 from gemma_mlx.store.store import Store
 from gemma_mlx.worker import InterruptedJob
 from tests.chats import demo
+from tests.inputs.films import Clip, every, make, noise
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +126,42 @@ def test_undo_edit_and_drop_reach_the_file(prepared: Prepared) -> None:
     assert Store().read("talk").pending == ()
 
 
+def test_a_video_with_sound_is_one_attachment(prepared: Prepared, tmp_path: Path) -> None:
+    path = make(tmp_path / "a.mp4", Clip(every(0.5, 35), [noise(35)]))
+    talk = begin(prepared, context=8192, save="talk")
+    line = talk.attach_file(str(path))
+    assert line.startswith(f"{path}: video, 32 frames, ")
+    assert ", with 35." in line
+    assert talk.context().endswith("(/context drop: the oldest turns are dropped)")
+    assert "0 turns, 1 video\n" in talk.context()
+    kept = [part for part in Store().read("talk").pending if isinstance(part, Medium)]
+    assert [medium.kind for medium in kept] == ["video", "audio", "video", "audio"]
+    assert talk.undo() == "1 attachment"
+    talk.attach_file(str(path))
+    assert "\n" not in talk.attach_file(str(path))
+    assert len(talk.attach_file(str(make(tmp_path / "b.mp4", Clip((0, 0.5), [noise(100)])))).splitlines()) == 2
+    assert talk.drop() == 3
+
+
+def test_a_video_whose_sound_does_not_fit_is_read_without_it_and_says_so(prepared: Prepared, tmp_path: Path) -> None:
+    path = make(tmp_path / "a.mp4", Clip(every(0.5, 35), [noise(35)]))
+    talk = begin(prepared, context=3000)
+    described, notice = talk.attach_file(str(path)).splitlines()
+    assert described.endswith("video, 32 frames, 2,016 tokens")
+    assert notice.startswith(f"only the pictures are read, no sound: {path} has more sound than the ")
+    with pytest.raises(ContextError):
+        begin(prepared, context=1000).attach_file(str(path))
+
+
+def test_a_video_of_which_a_part_does_not_fit_leaves_nothing(prepared: Prepared) -> None:
+    frame, talk = np.zeros((96, 96, 3), np.uint8), begin(prepared, context=100, save="talk")
+    talk.attach(red())
+    with pytest.raises(ContextError):
+        talk.attach(Video("a.mp4", (frame,), (0.0,)), Audio("a.mp4", np.ones(640 * 100, np.float32)))
+    assert len(talk.chat.pending) == 1
+    assert len(Store().read("talk").pending) == 1
+
+
 def test_what_cannot_be_done_changes_nothing(prepared: Prepared) -> None:
     talk = begin(prepared, context=64)
     answer = said(talk.answer("hello"))
@@ -183,7 +221,7 @@ def test_an_interrupted_answer_is_kept_as_far_as_it_was_given_out(prepared: Prep
                 break
     assert talk.exchange() == ("hello", shown)
     assert Store().read("short").turns == 1
-    talk.settle(lambda: False)
+    talk.rest(lambda: False)
     assert talk.status.used > 10
 
 
