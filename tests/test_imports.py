@@ -67,6 +67,11 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "tools": ({"errors", "inputs", "generation", "chat"}, set()),
     "demo": ({"inputs", "generation", "loading", "chat", "tools"}, set()),
+    "transcription": ({"errors", "inputs", "capture", "generation", "loading", "chat"}, {"numpy"}),
+    "live": (
+        {"errors", "inputs", "capture", "generation", "context", "conversation", "loading", "chat", "transcription"},
+        {"numpy"},
+    ),
     "store": ({"errors", "checkpoint", "memory", "models", "inputs", "chat"}, {"numpy", "PIL"}),
     "worker": ({"errors"}, set()),
     "terminal": ({"errors", "inputs", "generation"}, {"rich", "markdown_it", "prompt_toolkit"}),
@@ -111,7 +116,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "commands": (
         {"errors", "config", "inputs", "generation", "progress", "memory", "device", "models", "hub", "loading", "chat"}
-        | {"terminal", "options", "convert", "doctor", "store", "worker", "capture", "conversation", "demo"},
+        | {"terminal", "options", "convert", "doctor", "store", "worker", "capture", "conversation", "demo"}
+        | {"live", "transcription"},
         {"typer", "mlx", "rich"},
     ),
     "cli": ({"commands"}, {"typer"}),
@@ -119,7 +125,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "__init__": ({"errors", "inputs", "generation", "loading", "chat", "tools"}, set()),
     "benchmarks": (
         {"errors", "config", "names", "checkpoint", "memory", "device", "model", "inputs", "stream", "generation"}
-        | {"context", "loading", "models", "conversation", "chat", "convert", "doctor", "store"},
+        | {"context", "loading", "models", "conversation", "chat", "convert", "doctor", "store", "worker", "demo"}
+        | {"capture", "live"},
         {"mlx", "numpy", "mlx_vlm"},
     ),
 }
