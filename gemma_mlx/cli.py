@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import gemma_mlx
-from gemma_mlx.commands import ask, chat, chats, convert, demo, doctor, plan, pull
+from gemma_mlx.commands import ask, chat, chats, convert, demo, doctor, plan, pull, transcribe
 from gemma_mlx.commands.shared import guarded, with_settings
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ _OUTPUT_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, 
 app.command(epilog=demo.EXAMPLES, hidden=True)(guarded(demo.demo))  # shown once the model answers all of it
 app.command(epilog=ask.EXAMPLES)(guarded(with_settings(ask.ask)))
 app.command(epilog=chat.EXAMPLES)(guarded(with_settings(chat.chat)))
+app.command(epilog=transcribe.EXAMPLES)(guarded(with_settings(transcribe.transcribe)))
 app.add_typer(chats.app)
 app.command(epilog=pull.EXAMPLES)(guarded(pull.pull))
 app.command(epilog=convert.EXAMPLES)(guarded(convert.convert))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gemma_mlx.chat import Chat, WhenFull
     from gemma_mlx.generation.events import Event
     from gemma_mlx.generation.sampling import Sampler
+    from gemma_mlx.inputs.attachment import Reading
     from gemma_mlx.inputs.message import Part
     from gemma_mlx.loading import Gemma, Prepared
     from gemma_mlx.terminal.plain import Console
@@ -93,7 +94,7 @@ ImageTokensOption = Annotated[
     typer.Option(
         metavar="auto|70|140|280|560|1120",
         callback=_picture_tokens,
-        help="Most tokens that a picture may take; auto: 280, less if memory is short.",
+        help="Most tokens of a picture; auto: 280, 560 or 1120, as its text needs and memory allows.",
     ),
 ]
 DraftOption = Annotated[
@@ -233,19 +234,34 @@ class Settings:
 
         A video comes with its sound if both, and a reply, fit into `room` tokens; `notice` is told where they do not.
         """
-        from gemma_mlx.inputs.attachment import Reading, open_attachments
+        from gemma_mlx.inputs.attachment import open_attachments
 
         if not file:
             raise InputError("an attachment has no name: give a file")
-        reading = Reading(
-            prepared.plan.knobs.image_tokens,
+        reading = self.reading(prepared, room)
+        source = sys.stdin.buffer.read() if file == "-" else os.path.expanduser(file)
+        return open_attachments(source, reading, notice=notice, name=STDIN if file == "-" else None)
+
+    def reading(self, prepared: "Prepared", room: int, rate: float | None = None) -> "Reading":
+        """How attachments are read with `room` tokens left for them and a reply; `rate`: tokens read in a second."""
+        from gemma_mlx.inputs.attachment import Reading
+        from gemma_mlx.inputs.detail import BUDGETS, Limits
+        from gemma_mlx.memory.guard import largest_picture
+
+        plan, left = prepared.plan, max(0, room - min(self.max_tokens, room // 4))
+        limits = None
+        if self.image_tokens == "auto":
+            read = max(0, plan.knobs.context - room)
+            limits = Limits(left, largest_picture(prepared.sizes, plan, read, BUDGETS))
+        return Reading(
+            plan.knobs.image_tokens,
             self.fps,
             self.max_frames,
             sound=not self.no_sound and prepared.config.audio_config is not None,
-            most_tokens=max(0, room - min(self.max_tokens, room // 4)),
+            most_tokens=left,
+            limits=limits,
+            rate=rate,
         )
-        source = sys.stdin.buffer.read() if file == "-" else os.path.expanduser(file)
-        return open_attachments(source, reading, notice=notice, name=STDIN if file == "-" else None)
 
 
 def demo_notice() -> str:

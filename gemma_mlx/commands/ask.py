@@ -71,12 +71,13 @@ class _Attached:
     def parts(self, settings: Settings, prepared: "Prepared", console: "Console") -> Iterator[tuple["Part", ...]]:
         """The parts of each, read: what is seen as it is now, before the files are read."""
         from gemma_mlx.commands.looking import look
-        from gemma_mlx.inputs.message import Image
+        from gemma_mlx.inputs.attachment import open_picture
 
         pictures = [(look(source, console.say), str(source)) for source in self.seen]
-        room, tokens = prepared.plan.knobs.context, prepared.plan.knobs.image_tokens
+        room = prepared.plan.knobs.context // max(1, len(self.files) + len(pictures))
         yield from (settings.attachment(file, prepared, room, console.say) for file in self.files)
-        yield from ((Image.open(picture, max_soft_tokens=tokens, name=name),) for picture, name in pictures)
+        reading = settings.reading(prepared, room)
+        yield from (open_picture(picture, reading, notice=console.say, name=name) for picture, name in pictures)
 
 
 @dataclass(frozen=True)

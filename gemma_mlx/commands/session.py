@@ -14,8 +14,9 @@ from gemma_mlx.commands.speaking import Person, Speaking
 from gemma_mlx.conversation import history as turns
 from gemma_mlx.errors import GemmaError, InputError
 from gemma_mlx.generation.events import Event, Finished, Notice
+from gemma_mlx.inputs.attachment import open_picture
 from gemma_mlx.inputs.film import by_file
-from gemma_mlx.inputs.message import Image, Part
+from gemma_mlx.inputs.message import Part
 from gemma_mlx.memory.sizes import gigabytes
 from gemma_mlx.models import name_of
 from gemma_mlx.options import Settings
@@ -160,15 +161,22 @@ class Session:
         return describe_all(parts, self.settings.fps)
 
     def attach_file(self, file: str) -> str:
-        limit, lines = self.chat.context.limit, list[str]()
-        left = limit - self.chat.n_tokens
-        room = max(left, limit // 2) if self.when_full == "drop" else left
-        parts = self.settings.attachment(file, self.prepared, room, lines.append)
+        lines = list[str]()
+        parts = self.settings.attachment(file, self.prepared, self._room(), lines.append)
         return "\n".join([self.attach(*parts), *lines])
 
     def attach_picture(self, picture: "Picture", name: str) -> str:
-        tokens = self.prepared.plan.knobs.image_tokens
-        return self.attach(Image.open(picture, max_soft_tokens=tokens, name=name))
+        lines = list[str]()
+        rate = self.last.timing.prefill_tok_s or None if self.last else None
+        reading = self.settings.reading(self.prepared, self._room(), rate)
+        parts = open_picture(picture, reading, notice=lines.append, name=name)
+        return "\n".join([self.attach(*parts), *lines])
+
+    def _room(self) -> int:
+        """Tokens that are left for what is attached, and a reply."""
+        limit = self.chat.context.limit
+        left = limit - self.chat.n_tokens
+        return max(left, limit // 2) if self.when_full == "drop" else left
 
     def drop(self) -> int:
         """Forget what is attached; how much it was."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gemma_mlx.commands import shared
+from gemma_mlx.commands.listening import Listening
 from gemma_mlx.errors import InputError
 from gemma_mlx.options import STDIN, DraftOption, DtypeOption, MemoryOption, ModelOption, Settings
 
@@ -31,6 +32,7 @@ EXAMPLES = """Examples:
   gemma-mlx transcribe lecture.mp4 --language German --translate-to English --srt > lecture.en.srt
   gemma-mlx transcribe dictation.wav --pause 3 --longest 30
   gemma-mlx transcribe interview.m4a --json | jq -r .text
+  gemma-mlx transcribe --mic --language German | tee notes.txt
 
 A recording is cut in its pauses; each clip is written down by itself, with its times, and printed at once. With --srt
 clips are shorter, unless --longest and --pause say otherwise. Silence is not read."""
@@ -40,9 +42,10 @@ _LONGEST_SUBTITLE, _PAUSE_OF_SUBTITLES = 8.0, 0.4  # as long as one stays on the
 
 
 def transcribe(
+    microphone: Listening,
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A recording, or a video with sound; - is standard input.")
-    ],
+        str | None, typer.Argument(metavar="[FILE]", help="A recording, or a video with sound; - is standard input.")
+    ] = None,
     language: Annotated[
         str | None, typer.Option(metavar="NAME", help="The language that is spoken, in English: German.")
     ] = None,
@@ -63,25 +66,48 @@ def transcribe(
     draft: DraftOption = "auto",
     memory: MemoryOption = None,
 ) -> None:
-    """Write down what is said in a recording, of any length."""
+    """Write down what is said in a recording, of any length, or into the microphone."""
     from gemma_mlx.transcription.clips import FRAMES_PER_SECOND, Rule
     from gemma_mlx.transcription.task import Task
 
     if srt and as_json:
         raise typer.BadParameter("give --srt or --json, not both")
+    if (file is None) != microphone.mic:
+        raise typer.BadParameter("give a file, or --mic", param_hint="FILE")
+    microphone.refuse_alone()
     task = Task(language, translate_to)
+    form: Form = "srt" if srt else "json" if as_json else "text"
+    settings = Settings(model=model, dtype=dtype, draft=draft, memory=memory)
+    if file is None:
+        _write_down_speech(microphone, task, form, settings)
+        return
     longest = longest or (_LONGEST_SUBTITLE if srt else _LONGEST)
     pause = pause or (_PAUSE_OF_SUBTITLES if srt else _PAUSE)
     rule = Rule(most=int(longest * FRAMES_PER_SECOND), pause=round(pause * FRAMES_PER_SECOND))
-    settings = Settings(model=model, dtype=dtype, draft=draft, memory=memory)
-    _transcribe(file, task, rule, "srt" if srt else "json" if as_json else "text", settings)
+    _transcribe(file, task, rule, form, settings)
+
+
+def _write_down_speech(microphone: Listening, task: "Task", form: "Form", settings: Settings) -> None:
+    """Print what is said into the microphone, turn by turn, until Ctrl-C."""
+    from gemma_mlx.live.dictation import clips
+    from gemma_mlx.transcription.passages import passages
+
+    prepared = settings.prepare()
+    console = shared.console()
+    with microphone.opened(console.say) as ears, settings.loaded(prepared, console) as gemma:
+        from gemma_mlx.transcription.recogniser import Recogniser
+
+        assert ears is not None, "it was asked for"
+        screen, writer = _Screen(console, None), _writer(form)
+        for passage in passages(clips(ears.inbox, console.say), Recogniser(gemma, task), task):
+            screen.print(passage, writer)
 
 
 def _transcribe(file: str, task: "Task", rule: "Rule", form: "Form", settings: Settings) -> None:
     """Print what is said in the file. Its faults, as far as its beginning shows them, come before a model is loaded."""
     from gemma_mlx.inputs import audio
     from gemma_mlx.transcription.clips import clips
-    from gemma_mlx.transcription.passages import Writer, passages
+    from gemma_mlx.transcription.passages import passages
 
     source, name = _source(file)
     prepared = settings.prepare()
@@ -96,10 +122,16 @@ def _transcribe(file: str, task: "Task", rule: "Rule", form: "Form", settings: S
         from gemma_mlx.transcription.recogniser import Recogniser
 
         recognise = Recogniser(gemma, task)
-        writer = Writer(form, ascii_only=codecs.lookup(sys.stdout.encoding).name != "utf-8")
+        writer = _writer(form)
         with _screen(name, length, console) as screen:
             for passage in passages(screen.followed(chain([first], found)), recognise, task):
                 screen.print(passage, writer)
+
+
+def _writer(form: "Form") -> "Writer":
+    from gemma_mlx.transcription.passages import Writer
+
+    return Writer(form, ascii_only=codecs.lookup(sys.stdout.encoding).name != "utf-8")
 
 
 def _source(file: str) -> tuple[str | bytes, str]:

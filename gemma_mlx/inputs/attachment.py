@@ -10,13 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gemma_mlx.errors import InputError
-from gemma_mlx.inputs import film, image
+from gemma_mlx.inputs import film, image, tiles
 from gemma_mlx.inputs.audio import container_of
+from gemma_mlx.inputs.detail import LARGE_TEXT, NO_TEXT, Limits
 from gemma_mlx.inputs.message import Audio, Image, Video
 from gemma_mlx.inputs.source import label, opened
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 _HEAD = 4096
 _TEXT_CONTROLS = "\t\n\v\f\r\x1b"
@@ -26,13 +30,16 @@ _Kind = Literal["picture", "audio", "video"]
 @dataclass(frozen=True)
 class Reading:
     """How much of a file is read: `max_soft_tokens` of a picture, `fps` and `max_frames` of a video, its `sound`, and
-    `most_tokens`, which a video takes with sound; see `Image.open`, `Video.open` and `film.read`."""
+    `most_tokens`, which a video takes with sound; see `Image.open`, `Video.open` and `film.read`. With `limits` a
+    picture takes what its text needs instead of `max_soft_tokens`; `rate`: tokens read in a second, where known."""
 
     max_soft_tokens: int = 280
     fps: float | None = None
     max_frames: int | None = None
     sound: bool = True
     most_tokens: int | None = None
+    limits: Limits | None = None
+    rate: float | None = None
 
 
 def open_attachments(
@@ -42,12 +49,16 @@ def open_attachments(
     notice: Callable[[str], None] | None = None,
     name: str | None = None,
 ) -> tuple[Image | Audio | Video, ...]:
-    """Read a file as what it is: a video with its sound is several parts, everything else is one.
+    """Read a file as what it is: a video with its sound is several parts, a picture is if it has `limits` and much
+    small text, everything else is one.
 
-    `notice` is told, in a line, why a video's sound is left out; without it, that raises. See `open_attachment`.
+    `notice` is told, in a line, why a video's sound is left out, without which that raises, and how a picture is read
+    within `limits`. See `open_attachment`.
     """
     name = name or label(source)
     kind = _kind(source, name)
+    if kind == "picture" and reading.limits is not None:
+        return open_picture(source, reading, notice=notice, name=name)
     if kind != "video" or not reading.sound:
         return (_open(source, kind, reading, name),)
     return film.read(
@@ -76,6 +87,24 @@ def open_attachment(
     """
     name = name or label(source)
     return _open(source, _kind(source, name), Reading(max_soft_tokens, fps, max_frames), name)
+
+
+def open_picture(
+    source: "str | Path | bytes | Picture",
+    reading: Reading,
+    *,
+    notice: Callable[[str], None] | None = None,
+    name: str | None = None,
+) -> tuple[Image, ...]:
+    """Read a picture, as the parts that its text needs if there are `limits`; `notice` is told what small text costs,
+    or that there is too little room for it."""
+    name = name or image.label(source)
+    if reading.limits is None:
+        return (Image.open(source, max_soft_tokens=reading.max_soft_tokens, name=name),)
+    seen = tiles.see(image.decode(source, name), reading.limits)
+    if notice is not None and seen.reason not in (NO_TEXT, LARGE_TEXT):
+        notice(tiles.words(name, seen, reading.rate))
+    return tiles.images(name, seen)
 
 
 def _open(source: str | Path | bytes, kind: _Kind, reading: Reading, name: str) -> Image | Audio | Video:

@@ -52,16 +52,35 @@ def decode(source: str | Path | bytes, *, name: str | None = None, max_seconds: 
     """
     name = name or label(source)
     samples = bytearray()
+    for chunk in chunks(source, name=name):
+        samples += chunk.tobytes()
+        if len(samples) > max_seconds * SAMPLE_RATE * 4:
+            raise InputError(f"{name} is longer than {max_seconds:.0f} s: cut it into shorter files")
+    return np.frombuffer(samples, np.float32)
+
+
+def chunks(source: str | Path | bytes, *, name: str | None = None) -> Iterator[np.ndarray]:
+    """What `decode` joins, a packet at a time, so that a recording may be of any length. Raises what `decode` does,
+    where it comes to it."""
+    name = name or label(source)
+    heard = 0
     with container_of(source, name) as container:
         if not container.streams.audio:
             raise InputError(f"{name} has no sound track: attach a file with sound")
         for chunk in _resampled(_mono(container, container.streams.audio[0], name)):
-            samples += chunk.tobytes()
-            if len(samples) > max_seconds * SAMPLE_RATE * 4:
-                raise InputError(f"{name} is longer than {max_seconds:.0f} s: cut it into shorter files")
-    if not samples:
+            heard += len(chunk)
+            yield chunk
+    if not heard:
         raise InputError(f"{name} holds no sound samples: record or export it again")
-    return np.frombuffer(samples, np.float32)
+
+
+def duration(source: str | Path | bytes, *, name: str | None = None) -> float | None:
+    """How long a sound file says that it is, None if it does not: for those who wait, not to be relied on.
+
+    Raises `InputError` for a file that cannot be opened.
+    """
+    with container_of(source, name or label(source)) as container:
+        return container.duration / 1e6 if container.duration and container.duration > 0 else None
 
 
 def frames(samples: np.ndarray) -> np.ndarray:

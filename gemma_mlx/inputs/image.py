@@ -37,15 +37,16 @@ _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b
 _NO_RASTER = {"EPS": "a PostScript drawing", "WMF": "a vector drawing", "MPEG": "a video"}
 
 
-def decode(source: "str | Path | bytes | Picture") -> np.ndarray:
+def decode(source: "str | Path | bytes | Picture", name: str | None = None) -> np.ndarray:
     """Read a picture as uint8 (h, w, 3), RGB, upright, transparency over white; of an animation the first frame.
 
-    `source` is a path, the content of a file, or a Pillow picture, which is left as it is.
+    `source` is a path, the content of a file, or a Pillow picture, which is left as it is; `name` stands
+    for it in messages.
 
     Raises `InputError` for a file that is missing, empty, damaged, cut off, of an unknown format, without pixels, or of
     more than `MAX_PIXELS`; the last is known from its header, before anything is decoded.
     """
-    return np.asarray(_rgb(_loaded(source, label(source))))
+    return np.asarray(_rgb(_loaded(source, name or label(source))))
 
 
 def read(source: "str | Path | bytes | Picture", max_soft_tokens: int, name: str | None = None) -> np.ndarray:

@@ -3,7 +3,7 @@
 Knows the plan's arithmetic and a count of what else is in use: not by whom.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from gemma_mlx.errors import MemoryPlanError
@@ -54,3 +54,11 @@ class Guard:
         knobs = replace(earlier, piece_tokens=min(piece, planned.piece_tokens), image_tokens=picture)
         found = parts(self.model, self.plan.machine.backend, knobs, earlier)
         return sum(part.nbytes for part in found if part.counted)
+
+
+def largest_picture(model: ModelBytes, plan: Plan, positions: int, sizes: Sequence[int]) -> int:
+    """The largest of these sizes that a picture after so many positions may have: at least what the plan allows."""
+    guard = Guard(model, plan, lambda: 0)
+    allowed = plan.limit - (plan.total - plan.peak) - PASSING
+    fitting = (size for size in sizes if guard.peak(positions + size, size) <= allowed)
+    return max(plan.knobs.image_tokens, max(fitting, default=0))

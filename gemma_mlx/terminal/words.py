@@ -65,11 +65,16 @@ def describe(part: "Part", fps: float | None = None) -> str:
 
 
 def describe_all(parts: "Sequence[Part]", fps: float | None = None) -> str:
-    """What one file gave in a line: see `describe`. Several parts are a video with its sound."""
-    from gemma_mlx.inputs.message import Audio, Video
+    """What one file gave in a line: see `describe`. Several parts are a video with its sound, or a picture in parts."""
+    from gemma_mlx.inputs.message import Audio, Image, Video
+    from gemma_mlx.inputs.video import token_cost
 
     if len(parts) == 1:
         return describe(parts[0], fps)
+    views = [part for part in parts if isinstance(part, Image)]
+    if views:
+        cost = count(token_cost([view.pixels for view in views]), "token")
+        return f"{views[0].name} and {count(len(views) - 1, 'part')} of it: pictures, {cost}"
     pictures = [part for part in parts if isinstance(part, Video)]
     frames = tuple(frame for part in pictures for frame in part.frames)
     times = tuple(seconds for part in pictures for seconds in part.timestamps)

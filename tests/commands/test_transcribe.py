@@ -13,18 +13,15 @@ from typing import Any
 import numpy as np
 import pyte
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from gemma_mlx.commands import transcribe as command
-from gemma_mlx.commands.shared import guarded
 from gemma_mlx.generation.events import Finished
 from gemma_mlx.inputs.message import Audio
 from gemma_mlx.options import Settings
 from gemma_mlx.terminal.plain import Console
 from gemma_mlx.transcription.passages import Passage, Writer
 from gemma_mlx.transcription.task import Task
-from tests.command import Run, write_wav
+from tests.command import Run, gemma_mlx, write_wav
 from tests.transcription import tones
 
 MINUTES = 29
@@ -32,12 +29,7 @@ RED, STOP = tones.tone("red", 0.5), tones.tone("stop", 0.5)
 
 
 def transcribe(*arguments: str | Path, stdin: bytes = b"") -> Run:
-    app = typer.Typer(rich_markup_mode=None)
-    app.command(epilog=command.EXAMPLES)(guarded(command.transcribe))
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return Run(result.exit_code, result.stdout, result.stderr, result.output)
+    return gemma_mlx("transcribe", *arguments, stdin=stdin)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from gemma_mlx.live.listener import Listener, Options
 
 RATE = 16000
 BLOCK = 320
-_SPOKEN, _NOISY = 8192, 64  # the loudest samples
+SPOKEN, NOISY = 8192, 64  # the loudest samples
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Switched:
 
 
 Scene = Speech | Pause | Noise | Gap | Unplugged | Switched
-_LOUDEST = {Speech: _SPOKEN, Pause: 1, Noise: _NOISY}
+LOUDEST = {Speech: SPOKEN, Pause: 1, Noise: NOISY}
 
 
 class Clock:
@@ -81,7 +81,7 @@ class Loud:
     window = 512
 
     def probability(self, samples: np.ndarray) -> float:
-        return float(np.abs(samples).max() > _SPOKEN // 2)
+        return float(np.abs(samples).max() > SPOKEN // 2)
 
     def reset(self) -> None:
         pass
@@ -141,7 +141,7 @@ class FakeMicrophone:
                 self.position += samples
                 yield Notice("reopened", f"{scene.seconds} s were not heard", samples)
             else:
-                yield from self._blocks(samples, _LOUDEST[type(scene)])
+                yield from self._blocks(samples, LOUDEST[type(scene)])
 
     def _blocks(self, samples: int, loudest: int) -> Iterator[Block]:
         end = self.position + samples
@@ -153,7 +153,7 @@ class FakeMicrophone:
             yield Block(self._number - 1, heard, self._began + self.position / RATE)
 
 
-def sample(positions: np.ndarray, loudest: int = _SPOKEN) -> np.ndarray:
+def sample(positions: np.ndarray, loudest: int = SPOKEN) -> np.ndarray:
     """What is heard there, int16, speech by default: never zero, and no two seconds are the same."""
     mixed = (positions.astype(np.uint64) * np.uint64(2654435761) >> np.uint64(7)) % np.uint64(2 * loudest)
     values = mixed.astype(np.int64) - loudest
@@ -165,11 +165,15 @@ def timeline(script: Iterable[Scene]) -> np.ndarray:
     parts, at = [np.zeros(0, np.int16)], 0
     for scene in script:
         samples = round(scene.seconds * RATE)
-        loudest = _LOUDEST.get(type(scene))
-        lost = np.zeros(samples, np.int16)
-        parts.append(lost if loudest is None else sample(np.arange(at, at + samples), loudest))
+        parts.append(part(scene, at, at + samples))
         at += samples
     return np.concatenate(parts)
+
+
+def part(scene: Scene, first: int, last: int) -> np.ndarray:
+    """The samples of a scene at these positions, zeros for what is lost."""
+    loudest = LOUDEST.get(type(scene))
+    return np.zeros(last - first, np.int16) if loudest is None else sample(np.arange(first, last), loudest)
 
 
 class Everything(Inbox):
