@@ -27,10 +27,12 @@ TEXTS, CALLS = 24000, 16000
 DRAWN = 384  # examples with media that are sorted into batches at a time
 KINDS = ("lines", "sounds", "talk", "calls", "pictures", "speech", "both")
 STAGES = (  # until what progress, and the shares of all batches: first to see, to hear, then what to do with it
-    (0.24, (1, 0, 0, 0, 0, 0, 0)),
-    (0.384, (0.5, 0.5, 0, 0, 0, 0, 0)),
-    (0.525, (0.15, 0.05, 0.12, 0.13, 0.27, 0.22, 0.06)),
-    (math.inf, (0.32, 0.03, 0.08, 0.13, 0.26, 0.12, 0.06)),
+    (0.17, (1, 0, 0, 0, 0, 0, 0)),
+    (0.27, (0.5, 0.5, 0, 0, 0, 0, 0)),
+    (0.4, (0.15, 0.05, 0.12, 0.13, 0.27, 0.22, 0.06)),
+    (0.6, (0.32, 0.03, 0.08, 0.13, 0.26, 0.12, 0.06)),
+    (0.85, (0.5, 0.03, 0.06, 0.1, 0.2, 0.08, 0.03)),  # what is seen is lost first where all is learnt at once
+    (math.inf, (0.25, 0.03, 0.08, 0.13, 0.32, 0.13, 0.06)),
 )
 SENSED = 4608  # tokens of a batch of lines or sounds, which has something to learn in nearly all of them
 HEARD = 0.7  # a word counts as heard when this share of it is over

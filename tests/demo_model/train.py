@@ -200,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pools", type=Path, help="directory of crops, pictures, speech and the held-out pools")
     parser.add_argument("--work", type=Path, required=True, help="directory for snapshots and progress.jsonl")
-    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--steps", type=int, default=14000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--plain", action="store_true", help="without torch.compile")
     options = parser.parse_args()

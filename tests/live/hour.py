@@ -114,7 +114,7 @@ class Rehearsal:
     def _wait(self) -> None:
         """Let time pass no faster than the others can follow."""
         while self.desk.waiting > 2 or (not self.hurried and self.witness.backlog > self.ahead):
-            time.sleep(0.001)
+            time.sleep(_LATE / 4)
         busy = self.desk.waiting or self.witness.waiting
         due = self.paced_at + self.microphone.block / RATE / self.options.speed if busy and not self.hurried else 0.0
         self.paced_at = max(due, time.monotonic() - _LATE)
