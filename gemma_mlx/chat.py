@@ -86,7 +86,8 @@ class Chat:
     @property
     def n_tokens(self) -> int:
         """What was said and attached takes in the context, read or not."""
-        return self._open_turn(self.pending).n_tokens
+        messages = (*self.history, Message("user", self.pending)) if self.pending else self.history
+        return self._excerpt.prompt(messages, reply=False).n_tokens if self._excerpt.reads(messages) else 0
 
     def add(self, part: Part, *, read: bool = True) -> None:
         """Add to the user's open turn; everything up to its last picture or recording is read now, if `read`, else by

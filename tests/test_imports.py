@@ -67,7 +67,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "tools": ({"errors", "inputs", "generation", "chat"}, set()),
     "demo": ({"inputs", "generation", "loading", "chat", "tools"}, set()),
-    "transcription": ({"errors", "inputs", "capture", "generation", "loading", "chat"}, {"numpy"}),
+    "transcription": ({"errors", "inputs", "capture", "generation", "context", "loading", "chat"}, {"numpy"}),
     "live": (
         {"errors", "inputs", "capture", "generation", "context", "conversation", "loading", "chat", "transcription"},
         {"numpy"},

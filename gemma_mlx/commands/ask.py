@@ -96,10 +96,10 @@ class _Room:
 
     def answer(self, inbox: "Inbox | None") -> Generator["Event"]:
         """The answer to what was asked, and said if there is an inbox."""
-        from gemma_mlx.live.hearing import Hearing
-
         if inbox is None:
             return self.reply()
+        from gemma_mlx.live.hearing import Hearing
+
         self.chat.read_ahead()
         hearing = Hearing(self, inbox)
         while not hearing.closed:
@@ -148,6 +148,7 @@ def ask(
     parts = [*attached.parts(settings, prepared, console)]
     for attachment in parts:
         console.say(describe_all(attachment, settings.fps))
+    microphone.check(prepared)
     started = time.perf_counter()
     with microphone.opened(console.say) as ears, settings.loaded(prepared, console) as gemma:
         load_s = time.perf_counter() - started

@@ -157,6 +157,7 @@ def chat(
     keeping = Keeping(save, not no_save and (named or at_terminal), when_full)
     console = shared.console()
     prepared = settings.prepare()
+    microphone.check(prepared)
 
     @contextmanager
     def own(worker: "Worker[Session]") -> Iterator[Session]:

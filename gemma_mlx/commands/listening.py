@@ -1,4 +1,4 @@
-"""How `chat` and `ask` listen: the options of the microphone, and what is open while they do.
+"""How `chat`, `ask` and `transcribe` listen: the options of the microphone, and what is open while they do.
 
 Knows options, devices and threads: not what becomes of what is said.
 """
@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from gemma_mlx.errors import InputError
+
 if TYPE_CHECKING:
     from gemma_mlx.live.inbox import Inbox
     from gemma_mlx.live.listener import Listener
+    from gemma_mlx.loading import Prepared
 
 
 LISTENING = "listening: a short silence ends what you say"
@@ -43,6 +46,13 @@ class Listening:
         given = {"--device": self.device is not None, "--vad": self.vad != "auto", "--silence": self.silence != 700}
         if not self.mic and (alone := [name for name, there in (given | {**others}).items() if there]):
             raise typer.BadParameter("it belongs to --mic", param_hint=alone[0])
+
+    def check(self, prepared: "Prepared") -> None:
+        """Raises `InputError` if the model does not hear what the microphone does."""
+        if self.mic and prepared.config.audio_config is None:
+            raise InputError(
+                f"{prepared.directory.name} does not hear, it has no audio_config: --mic needs a model that does"
+            )
 
     @contextmanager
     def opened(self, say: Callable[[str], None], *, by_key: bool = False) -> "Iterator[Ears | None]":

@@ -119,7 +119,7 @@ class Session:
     def aside(self) -> Self:
         """The session, for anything but `answer_spoken`: what is being said stays out of that."""
         if self._speaking is not None:
-            self._speaking.hearing.put_aside()
+            self._speaking.put_aside()
         return self
 
     def answer_spoken(self) -> Events:
@@ -237,7 +237,10 @@ class Session:
         return f"{self._kept()}; {before} stays as it is" if before else self._kept()
 
     def leave(self) -> str | None:
-        """Save the caches and let others open the conversation; a line about what is kept, None if nothing is."""
+        """Save the caches and let others open the conversation; a line about what is kept, None if nothing is. What is
+        being said is forgotten."""
+        if self._speaking is not None and self._speaking.hearing.open:
+            self._speaking.hearing.forget()
         if self.saved is None:
             return None
         self.saved.save(self.chat)

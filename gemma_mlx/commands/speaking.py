@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemma_mlx.conversation import history as turns
 from gemma_mlx.errors import GemmaError
 from gemma_mlx.generation.events import Event, Finished, Notice, TextDelta
 from gemma_mlx.inputs.message import Audio
@@ -57,18 +56,34 @@ class Speaking:
         def busy() -> bool:
             return interrupted() or self.inbox.waiting
 
-        while not (self.hearing.closed or interrupted()):
-            if not self.hearing.open:
-                self.session.read_ahead(busy)
-                if self.person.transcript and not busy():
-                    self._write_down()
-            self.hearing.listen(interrupted)
-            if self.hearing.closed:
+        rested = False
+        try:
+            while not (self.hearing.closed or interrupted()):
+                if not self.hearing.open:
+                    self.session.read_ahead(busy)
+                    if self.person.transcript:
+                        self._write_down(busy)
+                self.hearing.listen(interrupted)
+            rested = True
+        finally:
+            if self.hearing.closed or not rested:  # a fault is told to whoever asks next: let them ask
                 self.person.spoken()
 
     def answer(self) -> Events:
-        """The answer to the turn that is over, or to what a fault left open of it."""
-        return self.hearing.answer() if self.hearing.closed else self.reply()
+        """The answer to the turn that is over, or to what a fault left of it; nothing if there is none."""
+        if self.hearing.closed:
+            yield from self.hearing.answer()
+            return
+        self.hearing.put_aside()
+        if self.chat.pending:
+            yield from self.reply()
+
+    def put_aside(self) -> None:
+        """What is being said stays out of what follows; what ended the last answer is heard now, not taken for an
+        interruption of the next."""
+        while self.inbox.waiting and not self.hearing.closed:
+            self.hearing.step(0, lambda: True)
+        self.hearing.put_aside()
 
     def until_speech(self, events: Events) -> Events:
         """The events of an answer, until somebody speaks; meanwhile the meter shows what goes on."""
@@ -87,16 +102,14 @@ class Speaking:
             events.close()
             self.inbox.show("listening")
 
-    def _write_down(self) -> None:
-        """Show what was said last, in the model's own words, and keep it as the name of the recording."""
+    def _write_down(self, interrupted: Callable[[], bool]) -> None:
+        """Show what was said, in the model's own words, and keep it as the names of recordings."""
         chat = self.session.chat
-        left = len(turns.before_last_turn(chat.history))
-        before, last, after = chat.history[:left], chat.history[left : left + 1], chat.history[left + 1 :]
-        with suppress(GemmaError):  # it does not fit: the recording stays without
-            for message in last:
-                written = written_down(message, self.session.gemma)
+        for number, message in enumerate(chat.history):
+            with suppress(GemmaError):  # it does not fit: the recording stays without
+                written = written_down(message, self.session.gemma, interrupted)
                 if written is not message:
-                    chat.history = (*before, written, *after)
+                    chat.history = (*chat.history[:number], written, *chat.history[number + 1 :])
                     said = [part.name for part in written.parts if isinstance(part, Audio)]
                     self.session.changed()
                     self.tell(f"you said: {' '.join(said)}")

@@ -75,6 +75,8 @@ def transcribe(
     if (file is None) != microphone.mic:
         raise typer.BadParameter("give a file, or --mic", param_hint="FILE")
     microphone.refuse_alone()
+    if microphone.mic and (longest or pause):
+        raise typer.BadParameter("with --mic turns end where --silence says", param_hint="--longest, --pause")
     task = Task(language, translate_to)
     form: Form = "srt" if srt else "json" if as_json else "text"
     settings = Settings(model=model, dtype=dtype, draft=draft, memory=memory)
@@ -94,6 +96,7 @@ def _write_down_speech(microphone: Listening, task: "Task", form: "Form", settin
 
     prepared = settings.prepare()
     console = shared.console()
+    microphone.check(prepared)
     with microphone.opened(console.say) as ears, settings.loaded(prepared, console) as gemma:
         from gemma_mlx.transcription.recogniser import Recogniser
 

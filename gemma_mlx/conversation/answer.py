@@ -13,6 +13,9 @@ from gemma_mlx.generation.events import Draft, Event, Finished, FinishReason, Ti
 from gemma_mlx.generation.repetition import LoopGuard
 from gemma_mlx.inputs.message import Message, Text, ToolCall
 
+HELD_UP = 0.25
+"""Seconds between two events after which the reader, not the model, was slow: an answer is held until it is wanted."""
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -36,6 +39,7 @@ class Answer:
         self._calls: list[ToolCall] = []
         self._received = 0  # tokens, the stop token included
         self._first_at = self._last_at = started
+        self._held_up = 0.0  # seconds in which nobody asked for the next event
 
     @property
     def thinking(self) -> str | None:
@@ -68,7 +72,11 @@ class Answer:
                     self.reason = "stop"
                     break
                 self.tokens.append(token.id)
-                yield from self._numbered(self.stream.push(token.id))
+                for event in self._numbered(self.stream.push(token.id)):
+                    handed = time.perf_counter()
+                    yield event
+                    if (away := time.perf_counter() - handed) > HELD_UP:
+                        self._held_up += away
                 if self._ends(token.id):
                     break
         except MemoryPlanError as fault:
@@ -94,7 +102,7 @@ class Answer:
         )
 
     def _clock(self) -> None:
-        self._last_at = time.perf_counter()
+        self._last_at = time.perf_counter() - self._held_up
         self._received += 1
         if self._received == 1:
             self._first_at = self._last_at

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gemma_mlx.errors import InputError
-from gemma_mlx.inputs import audio, video
+from gemma_mlx.inputs import audio, tiles, video
 from gemma_mlx.inputs.audio import FRAME_SAMPLES, MAX_SECONDS, SAMPLE_RATE, container_of
-from gemma_mlx.inputs.message import Audio, Part, Video
+from gemma_mlx.inputs.message import Audio, Image, Part, Video
 from gemma_mlx.inputs.source import label
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ def interleaved(
 
 
 def by_file(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
-    """Parts in groups, one for each attachment: the parts of a film bear one name, and their time goes on."""
+    """Parts in groups, one for each attachment: the parts of a film bear one name, and their time goes on; those of a
+    picture bear its."""
     groups: list[tuple[Part, ...]] = []
     for part in parts:
         if groups and _goes_on(groups[-1], part):
@@ -117,6 +118,8 @@ def by_file(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
 
 def _goes_on(group: Sequence[Part], part: Part) -> bool:
     before = group[-1]
+    if isinstance(part, Image):
+        return isinstance(before, Image) and tiles.is_part(part.name, of=group[0])
     if not isinstance(part, FilmPart) or not isinstance(before, FilmPart) or part.name != before.name:
         return False
     pictures = [each for each in group if isinstance(each, Video)]

@@ -14,6 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+SPOKEN = "microphone"
+"""The name of recordings of what was said in a conversation."""
 Role = Literal["user", "assistant", "system", "tool"]
 
 

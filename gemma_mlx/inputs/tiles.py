@@ -12,7 +12,7 @@ import numpy as np
 from gemma_mlx.inputs import detail
 from gemma_mlx.inputs.detail import Limits, Text
 from gemma_mlx.inputs.image import BUDGETS, resize
-from gemma_mlx.inputs.message import Image
+from gemma_mlx.inputs.message import Image, Part
 
 LOST = 10.0
 """Height of capitals in pixels after the resize to the largest budget, below which a picture is cut."""
@@ -20,6 +20,7 @@ TOTAL = 2 * BUDGETS[-1]
 """Most tokens of an overview with its parts."""
 OVERVIEW = 280
 
+_WHOLE, _PART = "overview", "part"
 _DEPTH = 48  # cuts one inside the other, at most
 _NEARLY = 0.8  # of the widest gap: which of such gaps is taken, the middle decides
 _WORTHWHILE = 0.75  # of the tokens of one part, that two in its place may take
@@ -59,8 +60,8 @@ def see(pixels: np.ndarray, limits: Limits, total: int = TOTAL) -> Seen:
     parts = cut(size, text, limits, total)
     if not parts:
         return Seen((_view(pixels, (0, 0, size[1], size[0]), choice.budget),), choice.reason)
-    overview = _view(pixels, (0, 0, size[1], size[0]), OVERVIEW, "overview")
-    words = [f"part {number} of {len(parts)}" for number in range(1, len(parts) + 1)]
+    overview = _view(pixels, (0, 0, size[1], size[0]), OVERVIEW, _WHOLE)
+    words = [f"{_PART} {number} of {len(parts)}" for number in range(1, len(parts) + 1)]
     views = (_view(pixels, box, budget, what) for (box, budget), what in zip(parts, words, strict=True))
     return Seen((overview, *views), detail.SMALL_TEXT)
 
@@ -70,6 +71,11 @@ def images(name: str, seen: Seen) -> tuple[Image, ...]:
     return tuple(
         Image(f"{name}, {view.what}" if view.what else name, resize(view.pixels, view.budget)) for view in seen.views
     )
+
+
+def is_part(name: str, of: Part) -> bool:
+    """Whether an image of that name is a part of the picture whose overview `of` is."""
+    return isinstance(of, Image) and of.name.endswith(_WHOLE) and name.startswith(of.name.removesuffix(_WHOLE) + _PART)
 
 
 def cut(size: tuple[int, int], text: Text, limits: Limits, total: int = TOTAL) -> tuple[tuple[Box, int], ...]:

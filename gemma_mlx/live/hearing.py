@@ -18,7 +18,7 @@ from gemma_mlx.chat import Chat, Keep
 from gemma_mlx.context.context import never
 from gemma_mlx.conversation.history import History
 from gemma_mlx.errors import GemmaError
-from gemma_mlx.generation.events import Event, Finished, TextDelta
+from gemma_mlx.generation.events import Event, Finished, Notice, TextDelta
 from gemma_mlx.inputs.message import Audio, Part
 from gemma_mlx.live.inbox import Closed, Inbox, Item, Opened, Paused, Resumed, Sound, Told, Withdrawn
 from gemma_mlx.live.recording import Recording
@@ -73,6 +73,8 @@ class Hearing:
         self._recording = Recording()
         self._parts: tuple[Audio, ...] = ()  # what the chat's open turn has of it
         self._early: _Early | None = None
+        self._before: tuple[History, int] = (), 0  # the chat when the turn began: its history, and what it had dropped
+        self._notices: list[Event] = []  # of answers that were taken back
         self._enough = FEWEST_FRAMES
 
     def listen(self, interrupted: Callable[[], bool]) -> None:
@@ -90,7 +92,7 @@ class Hearing:
                 self.room.tell(text)
             case Opened():
                 self._begin()
-                self.open = True
+                self.open, self._before = True, (self.room.chat.history, self.room.chat.dropped)
             case Sound(samples):
                 self._recording.append(samples)
                 if self._early is None and self._unread() >= self._enough:
@@ -112,7 +114,9 @@ class Hearing:
         early, self._early = self._early, None
         if early is None:
             self._place(self._recording.parts(self._stop))
+        notices = [notice for notice in self._notices if early is None or notice not in early.held]
         self._begin()
+        yield from notices
         if early is None:
             yield from self.room.reply()
             return
@@ -131,11 +135,14 @@ class Hearing:
     def forget(self) -> None:
         """What was said of this turn does not count."""
         self.put_aside()
+        history, dropped = self._before
+        if self.room.chat.history == history:
+            self.room.chat.dropped = dropped
         self._begin()
 
     def _begin(self) -> None:
         self.open, self.closed = False, False
-        self._parts, self._recording = (), Recording()
+        self._parts, self._recording, self._notices = (), Recording(), []
 
     def _unread(self) -> int:
         return (self._recording.samples - sum(len(part.samples) for part in self._parts)) // FRAME_SAMPLES
@@ -181,6 +188,7 @@ class Hearing:
         if self._early is not None:
             early, self._early = self._early, None
             early.events.close()
+            self._notices += [each for each in early.held if isinstance(each, Notice) and each not in self._notices]
             chat = self.room.chat
             chat.history, chat.pending, chat.dropped = early.history, early.pending, early.dropped
             chat.keep = early.keep

@@ -9,9 +9,7 @@ import numpy as np
 
 from gemma_mlx.capture import cutting
 from gemma_mlx.capture.vad import FRAME_SAMPLES
-from gemma_mlx.inputs.message import Audio
-
-NAME = "microphone"
+from gemma_mlx.inputs.message import SPOKEN, Audio
 
 
 class Recording:
@@ -44,4 +42,4 @@ class Recording:
 
     def _audio(self, first: int, last: int) -> Audio:
         part = np.frombuffer(self._bytes, np.int16, (last - first) * FRAME_SAMPLES, 2 * first * FRAME_SAMPLES)
-        return Audio(NAME, part.astype(np.float32) / 32768)
+        return Audio(SPOKEN, part.astype(np.float32) / 32768)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from weakref import ref
 
 from gemma_mlx.errors import GemmaError, StoreError
-from gemma_mlx.inputs.message import Message, Part, Text
+from gemma_mlx.inputs.message import SPOKEN, Audio, Message, Part, Text
 from gemma_mlx.models import name_of
 from gemma_mlx.store import names
 from gemma_mlx.store.caches import CacheFiles
@@ -63,7 +63,7 @@ class SavedChat:
         kept, media = self.conversation, self._home.media
         history = tuple(_loaded(message, media) for message in kept.messages)
         pending = tuple(media.load(part) for part in kept.pending)
-        if any(isinstance(part, Text) for part in pending):  # it was sent: only what is attached waits for more
+        if any(map(_is_sent, pending)):
             history, pending = (*history, Message("user", pending)), ()
         chat.history, chat.pending, chat.dropped = history, pending, kept.dropped
         chat.enable_thinking, chat.tools = kept.thinking, kept.tools
@@ -214,3 +214,8 @@ def _stored(message: Message, media: Media) -> StoredMessage:
 def _loaded(stored: StoredMessage, media: Media) -> Message:
     parts = tuple(media.load(part) for part in stored.parts)
     return Message(stored.role, parts, stored.thinking, stored.calls, stored.answers, stored.value)
+
+
+def _is_sent(part: Part) -> bool:
+    """Whether a turn with this part was sent: what is only attached waits for more."""
+    return isinstance(part, Text) or (isinstance(part, Audio) and part.name == SPOKEN)

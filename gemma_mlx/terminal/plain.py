@@ -85,7 +85,7 @@ class LiveConsole:
         self.explain, self.recall = self._console.explain, self._console.recall
 
     def ask(self) -> str | Spoken:
-        """The next line, or SPOKEN once for each wake. Raises EOFError and KeyboardInterrupt."""
+        """The next line, or SPOKEN after a wake. Raises EOFError and KeyboardInterrupt."""
         self._say_waiting()
         if self._calls.take_wake():
             return SPOKEN

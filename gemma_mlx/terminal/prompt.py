@@ -72,7 +72,7 @@ class Prompt:
         self._session.app.renderer.cpr_not_supported_callback = None
 
     def ask(self) -> str | Spoken:
-        """What the person writes, or SPOKEN once for each wake; what is half written then is kept for the next prompt.
+        """What the person writes, or SPOKEN after a wake; what is half written then is kept for the next prompt.
         Raises EOFError (Ctrl-D) and KeyboardInterrupt (Ctrl-C)."""
         self.say_waiting()
         if self.calls.take_wake():

@@ -15,6 +15,7 @@ from gemma_mlx.terminal.spoken import Spoken
 from gemma_mlx.terminal.words import count, shortened
 
 BREAK_HINT = "press Ctrl-C again, or Ctrl-D, to leave"
+STAYS = "what was attached or spoken stays for the next message: /drop forgets it"
 SPOKEN_LINE = "> (spoken)"  # where a question would stand
 GREETING = "/help lists the commands, Ctrl-D leaves"
 WAY_OUT = (
@@ -33,7 +34,7 @@ class Surface(Protocol):
         Ctrl-C."""
 
     def wake(self) -> None:
-        """A spoken turn is over: the `ask` that waits, or else the next one, returns SPOKEN, once for each call. What
+        """A spoken turn is over: the `ask` that waits, or else the next one, returns SPOKEN. What
         was half written then stands in the next prompt."""
 
     def correct(self, text: str) -> str | None:
@@ -226,6 +227,8 @@ class Repl:
             if choice == "d":
                 self.talk.make_room(True)
                 self._show(begin())
+            else:
+                self.surface.say(STAYS)
 
     def _show(self, events: Replies) -> None:
         with closing(events):

@@ -1,6 +1,6 @@
-"""What other threads have for the one at the prompt: spoken turns that are over, and lines to show.
+"""What other threads have for the one at the prompt: that a spoken turn is over, and lines to show.
 
-Knows threads and counts: no terminal, no microphone, no conversation.
+Knows threads: no terminal, no microphone, no conversation.
 """
 
 import threading
@@ -40,13 +40,13 @@ class Calls:
 
     def __init__(self, ring: Callable[[], None]) -> None:
         self._ring, self._lock = ring, threading.Lock()
-        self._wakes = self._left_out = 0
+        self._woken, self._left_out = False, 0
         self._lines = deque[str]()
 
     def wake(self) -> None:
-        """A spoken turn is over."""
+        """A spoken turn is over. Twice before it is taken is once."""
         with self._lock:
-            self._wakes += 1
+            self._woken = True
         self._ring()
 
     def say(self, line: str) -> None:
@@ -61,7 +61,7 @@ class Calls:
     @property
     def woken(self) -> bool:
         """Whether `take_wake` would take one."""
-        return self._wakes > 0
+        return self._woken
 
     @property
     def talking(self) -> bool:
@@ -69,10 +69,9 @@ class Calls:
         return bool(self._lines)
 
     def take_wake(self) -> bool:
-        """Take one wake, if there is one: each is taken once."""
+        """Take the wake, if there is one."""
         with self._lock:
-            taken = self._wakes > 0
-            self._wakes -= taken
+            taken, self._woken = self._woken, False
         return taken
 
     def take_lines(self) -> list[str]:

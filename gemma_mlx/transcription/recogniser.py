@@ -4,9 +4,11 @@ What stands before the sound is read once and kept; nothing of one clip is known
 clips come from, nor what becomes of the text.
 """
 
+from collections.abc import Callable
 from contextlib import closing
 
 from gemma_mlx.chat import Chat
+from gemma_mlx.context.context import never
 from gemma_mlx.generation.events import Finished
 from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.inputs.audio import FRAME_SAMPLES
@@ -35,6 +37,12 @@ class Recogniser:
 
     def __call__(self, audio: Audio) -> Finished:
         """The answer for this sound. Raises `GemmaError` if it does not fit."""
+        answer = self.unless(never, audio)
+        assert answer is not None, "nothing interrupts"
+        return answer
+
+    def unless(self, interrupted: Callable[[], bool], audio: Audio) -> Finished | None:
+        """The answer for this sound; None if there was something better to do before it was there."""
         chat, most = self._chat, most_tokens(len(audio.samples), self._task)
         words = Text(self._task.prompt)
         if not chat.context.keys:
@@ -42,8 +50,13 @@ class Recogniser:
         try:
             chat.add(words)
             chat.add(audio, read=False)
+            chat.read_ahead(interrupted)
+            if interrupted():
+                return None
             with closing(chat.reply(sampler=self._sampler, max_tokens=most, draft_depth=self._draft_depth)) as events:
-                return next(event for event in events if isinstance(event, Finished))
+                ends = (event for event in events if isinstance(event, Finished) or interrupted())
+                end = next(ends)
+                return end if isinstance(end, Finished) else None
         finally:
             chat.undo()
 

@@ -57,7 +57,7 @@ def ask(*arguments: str | Path) -> Run:
 def test_what_is_on_the_screen_is_an_ordinary_picture() -> None:
     settings = Settings(model="demo", image_tokens="70")
     attached = _Attached((), ("screen", Region.parse(REGION)))
-    whole, part = attached.parts(settings, settings.prepare(), console())
+    (whole,), (part,) = attached.parts(settings, settings.prepare(), console())
     assert isinstance(whole, Image)
     assert isinstance(part, Image)
     assert (whole.name, part.name) == ("screen", f"region {REGION}")

@@ -151,14 +151,63 @@ def test_a_session_without_a_microphone_has_nothing_to_wait_for(talk: Session) -
     talk.rest(interrupted)  # comes back
 
 
+def test_speech_is_heard_where_a_transcript_is_wanted_and_nothing_was_said_yet(talk: Session, said: Said) -> None:
+    inbox = Inbox()
+    talk.listen(inbox, Person(said.told.append, said.spoken, transcript=True))
+    rest(talk, inbox)
+    spoken(inbox)
+    rest(talk, inbox)
+    assert said.over == 1
+
+
+def test_a_turn_that_waits_for_its_answer_is_told_again(talk: Session, inbox: Inbox, said: Said) -> None:
+    spoken(inbox)
+    rest(talk, inbox)
+    talk.rest(lambda: False)
+    assert said.over == 2
+    assert isinstance([*talk.answer_spoken()][-1], Finished)
+    assert [*talk.answer_spoken()] == []  # it has its answer
+
+
+def test_what_is_being_said_is_not_part_of_another_answer(talk: Session, inbox: Inbox) -> None:
+    """A wake that comes too late finds a turn that is still open."""
+    inbox.put(Opened())
+    inbox.put(Sound(SPEECH))
+    inbox.put(Paused(STOP))
+    rest(talk, inbox)
+    assert [*talk.answer_spoken()] == []
+    inbox.put(Closed(STOP))
+    rest(talk, inbox)
+    assert isinstance([*talk.answer_spoken()][-1], Finished)
+    assert [len(message.parts) for message in talk.chat.history] == [1, 1]
+    settled(talk.chat)
+
+
+def test_half_a_sentence_is_not_saved(talk: Session, inbox: Inbox) -> None:
+    list(talk.answer("hello"))
+    inbox.put(Opened())
+    inbox.put(Sound(SPEECH))
+    inbox.put(Paused(STOP))
+    rest(talk, inbox)
+    talk.leave()
+    kept = Store().read("it")
+    assert (kept.turns, kept.pending) == (1, ())
+
+
+def test_a_line_that_waits_is_not_stopped_by_what_was_said_before_it(talk: Session, inbox: Inbox) -> None:
+    inbox.put(Opened())
+    inbox.put(Sound(SPEECH))
+    inbox.interrupt()
+    assert isinstance([*talk.aside().answer("hello")][-1], Finished)
+
+
 def test_what_was_said_is_written_down(talk: Session, said: Said) -> None:
     inbox = Inbox()
     talk.listen(inbox, Person(said.told.append, said.spoken, transcript=True))
     spoken(inbox)
     rest(talk, inbox)
     list(talk.answer_spoken())
-    asked = iter([False, False, False])  # rest, and before the transcript
-    talk.rest(lambda: next(asked, True))
+    talk.rest(lambda: bool(said.told))
     (line,) = said.told
     assert line.startswith("you said: ")
     (part,) = (part for part in talk.chat.history[0].parts if isinstance(part, Audio))

@@ -319,5 +319,7 @@ def test_an_answer_that_was_held_up_in_the_pause_begins_with_the_next_sound(gemm
     hear(hearing, sound(20, 21))
     before = len(room.chat.context.keys)
     hear(hearing, Closed(15 * FRAME_SAMPLES))
-    next(hearing.answer())
+    events = hearing.answer()
+    next(events)
     assert len(room.chat.context.keys) == before
+    events.close()

@@ -1,16 +1,28 @@
 """Calls of many threads to one that takes them."""
 
-from threading import Thread
+from threading import Lock, Thread
+from time import sleep
 
 from gemma_mlx.terminal.spoken import MOST_LINES, Calls
 
 
-def test_each_wake_is_taken_once() -> None:
+def test_a_wake_is_taken_once_and_two_are_one() -> None:
     calls = Calls(lambda: None)
+    calls.wake()
+    calls.wake()
+    assert calls.take_wake()
+    assert not calls.take_wake()
+
+
+def test_no_wake_is_lost() -> None:
+    calls, speaking = Calls(lambda: None), Lock()
 
     def wake() -> None:
         for _ in range(500):
-            calls.wake()
+            with speaking:
+                calls.wake()
+                while calls.woken:
+                    sleep(0)
 
     threads = [Thread(target=wake) for _ in range(4)]
     for thread in threads:
