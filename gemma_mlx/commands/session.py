@@ -180,9 +180,9 @@ class Session:
 
     def drop(self) -> int:
         """Forget what is attached; how much it was."""
-        dropped, self.chat.pending = self.chat.pending, ()
+        dropped = self.chat.undo() if self.chat.pending else None
         self.changed()
-        return len(by_file(dropped))
+        return len(by_file(dropped.parts)) if dropped else 0
 
     def new(self) -> str | None:
         """Another conversation; the last one stays as it is saved. A line about that."""
@@ -237,10 +237,10 @@ class Session:
         return f"{self._kept()}; {before} stays as it is" if before else self._kept()
 
     def leave(self) -> str | None:
-        """Save the caches and let others open the conversation; a line about what is kept, None if nothing is. What is
-        being said is forgotten."""
+        """Save the caches and let others open the conversation, without what is being said; a line about what is kept,
+        None if nothing is."""
         if self._speaking is not None and self._speaking.hearing.open:
-            self._speaking.hearing.forget()
+            self._speaking.hearing.put_aside()
         if self.saved is None:
             return None
         self.saved.save(self.chat)

@@ -194,6 +194,22 @@ def test_half_a_sentence_is_not_saved(talk: Session, inbox: Inbox) -> None:
     assert (kept.turns, kept.pending) == (1, ())
 
 
+def test_a_new_conversation_begins_while_somebody_speaks(talk: Session, inbox: Inbox) -> None:
+    list(talk.answer("hello"))
+    inbox.put(Opened())
+    inbox.put(Sound(SPEECH))
+    rest(talk, inbox)
+    talk.aside().new()
+    assert talk.chat.history == ()
+    inbox.put(Paused(STOP))
+    inbox.put(Closed(STOP))
+    rest(talk, inbox)
+    finished = [*talk.answer_spoken()][-1]
+    assert isinstance(finished, Finished)
+    assert finished.usage.audio_tokens == 30
+    settled(talk.chat)
+
+
 def test_a_line_that_waits_is_not_stopped_by_what_was_said_before_it(talk: Session, inbox: Inbox) -> None:
     inbox.put(Opened())
     inbox.put(Sound(SPEECH))

@@ -101,11 +101,11 @@ class Rehearsal:
     def play(self) -> None:
         """Listen to the whole course, then end the input. A thread of its own."""
         try:
-            while not self.microphone.over:
+            while not (self.over or self.microphone.over):
                 self._wait()
                 self.listener.step(0.1)
                 self.played_at = time.monotonic()
-            while self.witness.waiting or self.desk.waiting:
+            while not self.over and (self.witness.waiting or self.desk.waiting):
                 time.sleep(0.01)
         except BaseException as fault:  # noqa: BLE001 - told by the main thread
             self.fault = fault
@@ -113,7 +113,7 @@ class Rehearsal:
 
     def _wait(self) -> None:
         """Let time pass no faster than the others can follow."""
-        while self.desk.waiting > 2 or (not self.hurried and self.witness.backlog > self.ahead):
+        while not self.over and (self.desk.waiting > 2 or (not self.hurried and self.witness.backlog > self.ahead)):
             time.sleep(_LATE / 4)
         busy = self.desk.waiting or self.witness.waiting
         due = self.paced_at + self.microphone.block / RATE / self.options.speed if busy and not self.hurried else 0.0

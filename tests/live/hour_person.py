@@ -117,6 +117,7 @@ class Talk(_Talk):
         super().__init__(worker, desk.say, ears)
         self.desk, self.clock = desk, clock
         self.owed: list[np.ndarray] = []
+        self.asked = 0  # questions in the conversation
         self.muted: list[tuple[float, float]] = []
 
     def spoken(self) -> Replies:
@@ -163,6 +164,8 @@ class Talk(_Talk):
     def _check(self, chat: Chat, forgotten: bool) -> None:
         """What was said is in the last turn or in the open one, in order; `forgotten` if the person may have wanted
         that."""
+        before, self.asked = self.asked, len(turns.turn_starts(chat.history))
+        assert self.asked <= before + (not forgotten), f"{self.asked} questions after {before}: one was never asked"
         asked = chat.history[len(turns.before_last_turn(chat.history)) :][:1] if turns.turn_starts(chat.history) else ()
         last = _sound([part for message in asked for part in message.parts])
         pending, owed = _sound(chat.pending), np.concatenate([np.zeros(0, np.int16), *self.owed])

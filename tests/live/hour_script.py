@@ -76,9 +76,9 @@ def typed(rng: random.Random) -> Step:
 def broken(rng: random.Random) -> list[Step]:
     """Somebody speaks while something is wrong with the device."""
     seconds = math.exp(rng.uniform(math.log(0.02), math.log(20)))
-    fault: Scene = rng.choice([Gap(min(seconds, 4)), Unplugged(seconds), Switched(min(seconds, 5))])
+    faults: list[Scene] = [Gap(min(seconds, 4)), Unplugged(seconds), Switched(min(seconds, 5))]
     after: Scene = Speech(rng.uniform(0.05, 5)) if rng.random() < 0.7 else Pause(1.5)
-    return [Speech(rng.uniform(0.3, 6)), fault, after]
+    return [Speech(rng.uniform(0.3, 6)), rng.choice(faults), after]
 
 
 def muted(rng: random.Random) -> list[Step]:
