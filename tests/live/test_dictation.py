@@ -6,7 +6,7 @@ import numpy as np
 
 from gemma_mlx.capture.vad import FRAME_SAMPLES
 from gemma_mlx.live.dictation import clips
-from gemma_mlx.live.inbox import Closed, Inbox, Opened, Paused, Resumed, Sound, Told, Withdrawn
+from gemma_mlx.live.inbox import Closed, Inbox, Item, Opened, Paused, Resumed, Sound, Told, Withdrawn
 
 SPEECH = np.random.default_rng(0).integers(-9000, 9000, 800 * FRAME_SAMPLES).astype(np.int16)
 
@@ -16,9 +16,16 @@ def test_each_turn_is_a_clip_and_false_starts_are_none() -> None:
     times = iter([10.0, 12.5, 99.0])  # it begins; two turns begin
     made = clips(inbox, told.append, lambda: next(times))
     inbox.put(Told("muted"))
-    for item in (Opened(), Sound(SPEECH[: 20 * FRAME_SAMPLES]), Paused(15 * FRAME_SAMPLES), Resumed()):
-        inbox.put(item)
-    for item in (Sound(SPEECH[20 * FRAME_SAMPLES : 40 * FRAME_SAMPLES]), Closed(30 * FRAME_SAMPLES)):
+    first, second = Sound(SPEECH[: 20 * FRAME_SAMPLES]), Sound(SPEECH[20 * FRAME_SAMPLES : 40 * FRAME_SAMPLES])
+    turn: tuple[Item, ...] = (
+        Opened(),
+        first,
+        Paused(15 * FRAME_SAMPLES),
+        Resumed(),
+        second,
+        Closed(30 * FRAME_SAMPLES),
+    )
+    for item in turn:
         inbox.put(item)
     (clip,) = islice(made, 1)
     assert (clip.start, told) == (2.5, ["muted"])
@@ -29,9 +36,9 @@ def test_each_turn_is_a_clip_and_false_starts_are_none() -> None:
     inbox.put(Opened())
     inbox.put(Sound(SPEECH))
     inbox.put(Closed(SPEECH.size))
-    first, second = islice(made, 2)
-    assert first.start == 89.0
-    assert first.end == second.start
-    assert len(first.audio.samples) <= 750 * FRAME_SAMPLES
-    both = np.concatenate([first.audio.samples, second.audio.samples])
+    begin, end = islice(made, 2)
+    assert begin.start == 89.0
+    assert begin.end == end.start
+    assert len(begin.audio.samples) <= 750 * FRAME_SAMPLES
+    both = np.concatenate([begin.audio.samples, end.audio.samples])
     np.testing.assert_array_equal(both, SPEECH.astype(np.float32) / 32768)
