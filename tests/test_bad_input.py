@@ -191,7 +191,12 @@ def test_a_prompt_longer_than_the_context(tmp_path: Path) -> None:
     assert "--context" in run.fault
     picture = tmp_path / "a.png"
     picture.write_bytes(png(480, 480))
-    assert "100" in ask("-a", picture, "--model", DEMO_DIRECTORY, "--context", "100").err.splitlines()[-1]
+    assert (
+        "100"
+        in ask("-a", picture, "--model", DEMO_DIRECTORY, "--context", "100", "--image-tokens", "280").err.splitlines()[
+            -1
+        ]
+    )
 
 
 def test_a_context_longer_than_the_model() -> None:

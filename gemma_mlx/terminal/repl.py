@@ -15,7 +15,7 @@ from gemma_mlx.terminal.spoken import Spoken
 from gemma_mlx.terminal.words import count, shortened
 
 BREAK_HINT = "press Ctrl-C again, or Ctrl-D, to leave"
-STAYS = "what was attached or spoken stays for the next message: /drop forgets it"
+STAYS = "what you said stays attached to the next message: /drop forgets it"
 SPOKEN_LINE = "> (spoken)"  # where a question would stand
 GREETING = "/help lists the commands, Ctrl-D leaves"
 WAY_OUT = (
@@ -227,7 +227,7 @@ class Repl:
             if choice == "d":
                 self.talk.make_room(True)
                 self._show(begin())
-            else:
+            elif begin == self.talk.spoken:
                 self.surface.say(STAYS)
 
     def _show(self, events: Replies) -> None:

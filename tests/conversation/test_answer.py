@@ -1,11 +1,10 @@
 """A reply from tokens: what is shown, why it ends, what history keeps of it."""
 
 from collections.abc import Iterator
-from itertools import count
 
 import pytest
 
-from gemma_mlx.conversation.answer import Answer, Ending
+from gemma_mlx.conversation.answer import HELD_UP, Answer, Ending
 from gemma_mlx.errors import MemoryPlanError
 from gemma_mlx.generation.channels import ChannelStream
 from gemma_mlx.generation.events import BadCall, Draft, Event, Finished, Token, Usage
@@ -86,23 +85,48 @@ def test_want_of_memory_ends_the_reply_with_what_there_is() -> None:
     assert answer.message.text == "So far"
 
 
-def _finished(tokens: list[int], started: float) -> Finished:
+def _finished(tokens: list[int], started: float, generated: Iterator[Token] | None = None) -> Finished:
     answer = Answer(ChannelStream(TOKENIZER), Ending(STOPS), started)
-    list(answer.events(map(Token, tokens)))
+    list(answer.events(generated or map(Token, tokens)))
     return answer.finished(Usage(prompt_tokens=30, cached_tokens=10), Draft(1, 2, 3))
 
 
 def test_times_are_of_all_tokens_that_came(monkeypatch: pytest.MonkeyPatch) -> None:
     """A token each second, the stop token as well."""
-    seconds = count(100.0)
-    monkeypatch.setattr("gemma_mlx.conversation.answer.time.perf_counter", lambda: next(seconds))
-    finished = _finished([600, 601, 602, min(STOPS)], 98.0)
+    now = 99.0
+
+    def generated() -> Iterator[Token]:
+        nonlocal now
+        for token in (600, 601, 602, min(STOPS)):
+            now += 1
+            yield Token(token)
+
+    monkeypatch.setattr("gemma_mlx.conversation.answer.time.perf_counter", lambda: now)
+    finished = _finished([], 98.0, generated())
     assert finished.tokens == (600, 601, 602)
     assert finished.reason == "stop"
     assert finished.draft == Draft(1, 2, 3)
     assert finished.timing.ttft_s == 2
     assert finished.timing.prefill_tok_s == 10
     assert finished.timing.decode_tok_s == 1
+
+
+def test_time_in_which_an_answer_was_held_up_is_not_the_model_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 99.0
+
+    def generated() -> Iterator[Token]:
+        nonlocal now
+        for token in (600, 601, 602, min(STOPS)):
+            now += 1
+            yield Token(token)
+
+    monkeypatch.setattr("gemma_mlx.conversation.answer.time.perf_counter", lambda: now)
+    answer = Answer(ChannelStream(TOKENIZER), Ending(STOPS), 98.0)
+    for number, _ in enumerate(answer.events(generated())):
+        now += 20 if number == 0 else HELD_UP  # which a slow terminal may take
+    timing = answer.finished(Usage(prompt_tokens=30, cached_tokens=10), Draft(1, 2, 3)).timing
+    assert timing.ttft_s == 2
+    assert 0.7 < timing.decode_tok_s <= 1  # 0.13 with the 20 s
 
 
 def test_a_single_token_has_no_rate() -> None:

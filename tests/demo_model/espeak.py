@@ -69,10 +69,15 @@ class _Engine:
         self._chunks: list[np.ndarray] = []
         self._starts: dict[int, int] = {}
         self._callback = _Callback(self._collect)  # the library keeps a pointer only
-        self.rate = library.espeak_Initialize(_SYNCHRONOUS, 0, None, _DONT_EXIT)
-        if self.rate <= 0:
+        self.rate = self._begin()
+
+    def _begin(self) -> int:
+        """Make the library ready to speak, into our callback; its rate."""
+        rate: int = self._library.espeak_Initialize(_SYNCHRONOUS, 0, None, _DONT_EXIT)
+        if rate <= 0:
             raise OSError("libespeak-ng finds no data: install the package espeak-ng-data")
-        library.espeak_SetSynthCallback(self._callback)
+        self._library.espeak_SetSynthCallback(self._callback)
+        return rate
 
     def _collect(self, wave: Any, count: int, event: Any) -> int:  # pointers of ctypes
         if wave and count > 0:
@@ -89,6 +94,14 @@ class _Engine:
 
         Events at the end of a clause name positions where no word begins.
         """
+        self._synthesize(text, voice)
+        if not self._chunks:  # after many voices it sometimes falls silent, without a fault
+            self._library.espeak_Cancel()
+            self._begin()
+            self._synthesize(text, voice)
+        return np.concatenate(self._chunks), self._starts
+
+    def _synthesize(self, text: str, voice: Voice) -> None:
         self._chunks, self._starts = [], {}
         name = f"{voice.accent}+{voice.variant}"
         if self._library.espeak_SetVoiceByName(name.encode()) != 0:
@@ -99,7 +112,6 @@ class _Engine:
         spoken = text.encode() + b"\0"
         if self._library.espeak_Synth(spoken, ctypes.c_size_t(len(spoken)), 0, _CHARACTERS, 0, _UTF8, None, None) != 0:
             raise RuntimeError(f"espeak-ng did not speak {text!r}")
-        return np.concatenate(self._chunks), self._starts
 
 
 @cache

@@ -69,7 +69,7 @@ def steps(collate: Collator, pools: Path) -> list[Step]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mixture, "DRAWN", 48)
         made = Mixture(collate, pools, seed=2, texts=200, calls=50)
-        return [made.step(number / 40) for number in range(40)]
+        return [made.step(number / 60) for number in range(60)]
 
 
 def _rows(pool: PicturePool, i: int) -> np.ndarray:
