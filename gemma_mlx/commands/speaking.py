@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gemma_mlx.errors import GemmaError
 from gemma_mlx.generation.events import Event, Finished, Notice, TextDelta
-from gemma_mlx.inputs.message import Audio
+from gemma_mlx.inputs.message import SPOKEN, Audio
 from gemma_mlx.live.hearing import Hearing
 from gemma_mlx.live.transcript import written_down
 
@@ -75,7 +75,7 @@ class Speaking:
             yield from self.hearing.answer()
             return
         self.hearing.put_aside()
-        if self.chat.pending:
+        if any(isinstance(part, Audio) and part.name == SPOKEN for part in self.chat.pending):
             yield from self.reply()
 
     def put_aside(self) -> None:

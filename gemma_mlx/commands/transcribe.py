@@ -44,7 +44,7 @@ _LONGEST_SUBTITLE, _PAUSE_OF_SUBTITLES = 8.0, 0.4  # as long as one stays on the
 def transcribe(
     microphone: Listening,
     file: Annotated[
-        str | None, typer.Argument(metavar="[FILE]", help="A recording, or a video with sound; - is standard input.")
+        str | None, typer.Argument(metavar="FILE", help="A recording, or a video with sound; - is standard input.")
     ] = None,
     language: Annotated[
         str | None, typer.Option(metavar="NAME", help="The language that is spoken, in English: German.")

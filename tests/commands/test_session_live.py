@@ -149,6 +149,7 @@ def test_a_session_without_a_microphone_has_nothing_to_wait_for(talk: Session) -
         return next(asked, True)
 
     talk.rest(interrupted)  # comes back
+    assert (talk.chat.history, talk.chat.context.keys) == ((), [])
 
 
 def test_speech_is_heard_where_a_transcript_is_wanted_and_nothing_was_said_yet(talk: Session, said: Said) -> None:
@@ -166,7 +167,9 @@ def test_a_turn_that_waits_for_its_answer_is_told_again(talk: Session, inbox: In
     talk.rest(lambda: False)
     assert said.over == 2
     assert isinstance([*talk.answer_spoken()][-1], Finished)
-    assert [*talk.answer_spoken()] == []  # it has its answer
+    talk.attach(image())
+    assert [*talk.answer_spoken()] == []  # it has its answer, and a picture waits for its question
+    assert len(talk.chat.pending) == 1
 
 
 def test_what_is_being_said_is_not_part_of_another_answer(talk: Session, inbox: Inbox) -> None:
