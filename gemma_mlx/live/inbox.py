@@ -81,7 +81,6 @@ class _Turn:
     """The putting side's view of a turn."""
 
     taken: bool = False  # its Opened
-    cleared: bool = False  # nobody wants the rest
     wants: bool = False  # the floor
     paused: bool = False  # by a pause that was added
     offered: int = 0  # samples
@@ -98,7 +97,7 @@ class _Turn:
 
 
 class Inbox:
-    """One thread puts (`put`, `interrupt`, `heard`, `fail`), one takes (`take`, `clear`, `show`), any looks."""
+    """One thread puts (`put`, `interrupt`, `heard`, `fail`), one takes (`take`, `show`), any looks."""
 
     def __init__(self, most_samples: int = 120 * SAMPLE_RATE) -> None:
         """`most_samples` of sound wait at most, or a frame of 640."""
@@ -196,16 +195,6 @@ class Inbox:
             self._samples -= sum(part.size for part in parts)
         return Sound(_frozen(np.concatenate(parts))) if len(parts) > 1 else item
 
-    def clear(self) -> None:
-        """Forget what waits, and what is still to come of the open turn, taken or not. Notices stay."""
-        with self._changed:
-            self._items = deque(item for item in self._items if isinstance(item, Told))
-            self._samples = 0
-            self._untaken.clear()
-            self._weigh()
-            if self._turn is not None:
-                self._turn.cleared = True
-
     def _own_notice(self) -> Told | None:
         if self._lost:
             seconds, self._lost = self._lost / SAMPLE_RATE, 0
@@ -238,8 +227,6 @@ class Inbox:
             item = type(item)(turn.kept(item.stop))
         if isinstance(item, Closed | Withdrawn):
             self._turn = None
-        if turn.cleared:
-            return
         if isinstance(item, Withdrawn) or (isinstance(item, Closed) and not item.stop):
             self._withdraw(turn)
         elif isinstance(item, Resumed) and (not turn.paused or self._forget_pause()):
@@ -250,11 +237,11 @@ class Inbox:
 
     def _add_sound(self, samples: np.ndarray, turn: _Turn) -> None:
         kept = samples[: self._most - self._samples]
-        if not turn.cleared and kept.size < samples.size:
+        if kept.size < samples.size:
             self._lost += samples.size - kept.size
             turn.leave_out(turn.offered + kept.size, turn.offered + samples.size)
         turn.offered += samples.size
-        if not turn.cleared and kept.size:
+        if kept.size:
             self._items.append(Sound(_frozen(kept)))
             self._samples += kept.size
 

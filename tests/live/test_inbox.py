@@ -166,25 +166,6 @@ def test_a_turn_withdrawn_wants_nothing() -> None:
     assert not inbox.interrupts
 
 
-@pytest.mark.parametrize("taken", [0, 1, 2])
-def test_clearing_forgets_the_rest_of_the_open_turn(taken: int) -> None:
-    inbox = filled(Opened(), sound(3), Told("a"))
-    inbox.interrupt()
-    for _ in range(taken):
-        inbox.take(0)
-    inbox.clear()
-    assert not inbox.interrupts
-    assert drained(inbox) == [Told("a")]
-    for item in (sound(200), Paused(640), Resumed(), sound(1), Closed(1280)):
-        inbox.put(item)
-    inbox.interrupt()
-    assert not inbox.waiting
-    assert not inbox.interrupts
-    inbox.put(Opened())
-    inbox.put(sound(100))
-    assert drained(inbox) == [Opened(), list(range(100))]
-
-
 def test_notices_are_bounded_and_not_said_twice_in_a_row() -> None:
     inbox = filled(Told("a"), Told("a"), Told("b"), Told("a"))
     assert drained(inbox) == [Told("a"), Told("b"), Told("a")]
