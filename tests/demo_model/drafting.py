@@ -23,6 +23,7 @@ from .fake_quant import packed
 from .lean import Lean
 from .mixture import Mixture
 from .reference import Batch, Drafter, Target
+from .schedule import STAGES
 from .shapes import drafter_config, target_config
 from .train import ahead
 
@@ -81,7 +82,7 @@ def main() -> None:
     learners = (torch.optim.Muon(inner, lr=0.02, weight_decay=0.01), torch.optim.AdamW(rest, lr=3e-3))
     groups = [(group, group["lr"]) for learner in learners for group in learner.param_groups]
     mixture, recent, start = Mixture(collate, options.pools, seed=3), deque[float](maxlen=50), time.monotonic()
-    for number, step in enumerate(ahead(mixture, [options.steps] * options.steps, options.steps)):
+    for number, step in enumerate(ahead(mixture, [STAGES[-1]] * options.steps)):
         for group, value in groups:
             group["lr"] = value * min(1.0, (number + 1) / 50, max(1.5 * (1 - number / options.steps), 0.01))
         loss = draft_loss(lean, drafter, step.batch)

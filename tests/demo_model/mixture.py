@@ -4,7 +4,6 @@ Pictures and utterances come from pools on disk (`pictures`, `speech`); noise, c
 here. `progress` in [0, 1] moves through `STAGES`, and from crops to whole pictures. Knows nothing of the model.
 """
 
-import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,19 +20,12 @@ from .examples import GLYPH_SLOTS, Collator, Example, Media
 from .lines import BINS
 from .pools import LinePool, PicturePool, SpeechPool
 from .reference import Batch
+from .schedule import Stage
 
 TOKENS = 6144  # of one batch
 TEXTS, CALLS = 24000, 16000
 DRAWN = 384  # examples with media that are sorted into batches at a time
 KINDS = ("lines", "sounds", "talk", "calls", "pictures", "speech", "both")
-STAGES = (  # until what progress, and the shares of all batches: first to see, to hear, then what to do with it
-    (0.17, (1, 0, 0, 0, 0, 0, 0)),
-    (0.27, (0.5, 0.5, 0, 0, 0, 0, 0)),
-    (0.4, (0.15, 0.05, 0.12, 0.13, 0.27, 0.22, 0.06)),
-    (0.6, (0.32, 0.03, 0.08, 0.13, 0.26, 0.12, 0.06)),
-    (0.85, (0.5, 0.03, 0.06, 0.1, 0.2, 0.08, 0.03)),  # what is seen is lost first where all is learnt at once
-    (math.inf, (0.25, 0.03, 0.08, 0.13, 0.32, 0.13, 0.06)),
-)
 SENSED = 4608  # tokens of a batch of lines or sounds, which has something to learn in nearly all of them
 HEARD = 0.7  # a word counts as heard when this share of it is over
 Pair = tuple[list[int], list[int]]
@@ -59,7 +51,7 @@ class Mixture:
         self.collate, self.rng, self.noise = collate, random.Random(seed), np.random.default_rng(seed)
         self.pools, self.crops = pools, PicturePool(pools / "crops")
         self.lines, self.utterances = LinePool(pools / "lines"), SpeechPool(pools / "speech")
-        self.progress = 0.0
+        self.whole_share = 0.0
         draws: dict[str, Callable[[], Example]] = {
             "pictures": self.picture_example,
             "lines": self.line,
@@ -80,11 +72,10 @@ class Mixture:
     def whole(self) -> PicturePool:
         return PicturePool(self.pools / "pictures")
 
-    def step(self, progress: float) -> Step:
-        """The next batch."""
-        self.progress = progress
-        shares = next(shares for until, shares in STAGES if progress < until)
-        (kind,) = self.rng.choices(KINDS, shares)
+    def step(self, stage: Stage) -> Step:
+        """The next batch, of a kind that the stage asks for."""
+        self.whole_share = stage.whole
+        (kind,) = self.rng.choices(tuple(stage.shares), tuple(stage.shares.values()))
         pairs, media = next(self.groups[kind])
         length = max(-(-(len(prompt) + len(reply)) // 16) * 16 for prompt, reply in pairs)
         labels = [part for group in media for part in group]
@@ -119,8 +110,8 @@ class Mixture:
             yield [items[i][0] for i in group], [items[i][1] for i in group]
 
     def picture(self) -> tuple[Media, str]:
-        """A picture from the pools and its text: mostly crops, later mostly whole pictures."""
-        pool = self.whole if self.rng.random() < (0.3 if self.progress < 0.6 else 0.6) else self.crops
+        """A picture from the pools, whole or a crop, and its text."""
+        pool = self.whole if self.rng.random() < self.whole_share else self.crops
         return pool.draw(self.rng, moved=pool is self.crops)
 
     def utterance(self, questions: bool) -> tuple[Media, int, str]:

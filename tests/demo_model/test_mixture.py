@@ -24,6 +24,7 @@ from tests.demo_model.conversations import Turn
 from tests.demo_model.examples import Collator, Example, Media
 from tests.demo_model.mixture import Mixture, Step
 from tests.demo_model.pools import PicturePool, SpeechPool
+from tests.demo_model.schedule import STAGES
 
 _FRAME = r"\d\d:\d\d <\|image><\|video\|><image\|>"
 _MEDIA = re.compile(rf"({_FRAME}(?: {_FRAME})*|<\|image><\|image\|><image\|>|<\|audio><\|audio\|><audio\|>)")
@@ -59,7 +60,7 @@ def collate() -> Collator:
 @pytest.fixture(scope="module")
 def drawn(collate: Collator, pools: Path) -> Recorded:
     made = Recorded(collate, pools)
-    made.progress = 0.7
+    made.whole_share = 0.6
     return made
 
 
@@ -69,7 +70,7 @@ def steps(collate: Collator, pools: Path) -> list[Step]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mixture, "DRAWN", 48)
         made = Mixture(collate, pools, seed=2, texts=200, calls=50)
-        return [made.step(number / 60) for number in range(60)]
+        return [made.step(stage) for stage in STAGES for _ in range(9)]
 
 
 def _rows(pool: PicturePool, i: int) -> np.ndarray:

@@ -10,31 +10,34 @@ import pytest
 import torch
 
 from gemma_mlx.models import find_model
-from tests.demo_model import mixture, reference, train
+from tests.demo_model import mixture, reference, schedule, train
 from tests.demo_model.drafting import draft_loss, load_target
 from tests.demo_model.examples import Collator
 from tests.demo_model.lean import Lean
 from tests.demo_model.mixture import Mixture, Step
+from tests.demo_model.schedule import Stage
 from tests.demo_model.shapes import drafter_config
 from tests.kv_sharing import corrected_sharing
 
-STEPS = 2
+_LAST = schedule.STAGES[-1]
+STAGES = (Stage(1, _LAST.shares), Stage(1, _LAST.shares, rounded=True))
+STEPS = len(STAGES)
 FIXED = ("layer_scalar", "patch_ln1.weight", "patch_ln1.bias")  # what no step changes
 
 
 class Drawn(Mixture):
-    """Batches of every kind, in an order that follows from the progress alone."""
+    """Batches of every kind, in an order that follows from the stage alone."""
 
     def __init__(self, collate: Collator, pools: Path) -> None:
         super().__init__(collate, pools, seed=1, texts=200, calls=50)
         found: dict[str, Step] = {}
         while found.keys() != set(mixture.KINDS):
-            step = super().step(0.5)
+            step = super().step(_LAST)
             found[step.kind] = step
         self.drawn = found
 
-    def step(self, progress: float) -> Step:
-        return self.drawn["both" if progress == 0 else "lines"]
+    def step(self, stage: Stage) -> Step:
+        return self.drawn["lines" if stage.rounded else "both"]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +72,7 @@ def trained(collate: Collator, drawn: Drawn, pools: Path, tmp_path_factory: pyte
     kept(state, 0, work)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "snapshot", kept)
-        _learn(state, drawn, 0, Namespace(plain=True, steps=STEPS, work=work, pools=pools), collate)
+        _learn(state, drawn, 0, Namespace(plain=True, stages=STAGES, work=work, pools=pools), collate)
     return work
 
 
@@ -78,7 +81,6 @@ def _learn(state: train.State, drawn: Drawn, done: int, options: Namespace, coll
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "SNAPSHOT", 1)
         patch.setattr(train, "TEST", 1)
-        patch.setattr(train, "QUANTIZED", 0.5)
         train.learn(state, drawn, done, options, collate)
 
 
@@ -112,7 +114,7 @@ def test_training_goes_on_where_a_snapshot_stands(
     shutil.copy(trained / "1.pt", tmp_path / "state.pt")
     state, done = train.begin(collate, tmp_path)
     assert done == 1
-    _learn(state, drawn, done, Namespace(plain=True, steps=STEPS, work=tmp_path, pools=pools), collate)
+    _learn(state, drawn, done, Namespace(plain=True, stages=STAGES, work=tmp_path, pools=pools), collate)
     again, whole = (_tensors(torch.load(path / "state.pt")) for path in (tmp_path, trained))
     assert again.keys() == whole.keys()
     for name, value in whole.items():
@@ -152,3 +154,22 @@ def test_the_drafter_learns_from_the_rounded_target(collate: Collator, drawn: Dr
     assert losses[0] > losses[1] > losses[2] > 0
     assert not any(value.requires_grad for value in lean.model.parameters())
     assert not draft_loss(lean, drafter, drawn.drawn["lines"].batch).requires_grad
+
+
+def test_the_rate_falls_within_its_stage_and_warms_up_at_its_beginning() -> None:
+    stages = (Stage(100, {"lines": 1}), Stage(200, {"talk": 1}, rate=(0.8, 0.2)))
+    found = [schedule.at(number, stages) for number in range(300)]
+    assert [stage for stage, _ in found] == [stages[0]] * 100 + [stages[1]] * 200
+    rates = [rate for _, rate in found]
+    assert rates[0] == 1 / schedule.WARM_UP
+    assert rates[50:100] == [1.0] * 50
+    assert rates[100] == pytest.approx(0.8 / schedule.WARM_UP)
+    assert rates[200] == pytest.approx(0.5)
+    assert rates[299] == pytest.approx(0.203)
+    with pytest.raises(ValueError, match="step 300 of 300"):
+        schedule.at(300, stages)
+
+
+def test_every_stage_draws_kinds_that_there_are() -> None:
+    assert all(stage.shares.keys() <= set(mixture.KINDS) and stage.steps > 0 for stage in schedule.STAGES)
+    assert schedule.STAGES[-1].rounded

@@ -1,8 +1,7 @@
 """Train the built-in demo model: `python -m tests.demo_model.train POOLS --work DIRECTORY` in the repository root.
 
-Seeds are fixed; the learning rate follows the number of steps, so a run that is begun again with the same --steps goes
-on where its last snapshot stands, with other batches than an uninterrupted one would have. First it is learnt to see
-and to hear, then what to do with it (`STAGES`). Losses that only training knows tell what each soft token shows
+Seeds are fixed; what is learnt when is in `schedule`. A run that is begun again goes on where its last snapshot stands,
+with other batches than an uninterrupted one would have. Losses that only training knows tell what each soft token shows
 or sounds like: a reply depends on a few patches or frames, and these are found much sooner so. The last steps
 see the weights as 4 bits will round them. `drafting` trains the drafter, `finish` converts. Needs torch, transformers,
 and the pools that `lines`, `pictures` and `speech` render.
@@ -24,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from . import reference
+from . import reference, schedule
 from .examples import GLYPH_SLOTS, Collator
 from .export import target_state
 from .fake_quant import through
@@ -33,12 +32,11 @@ from .lean import Lean
 from .lines import BINS
 from .mixture import Mixture, Step
 from .reference import Target
+from .schedule import STAGES, Stage
 from .shapes import HIDDEN, target_config
 
 TAP = 3  # the layer whose output must know what was seen and heard
 GLYPHS, PLACES, WORDS, COUNTS = 37, 8, 33, 6
-QUANTIZED = 0.85  # from this share of the steps on, weights are rounded to 4 bits
-WARM_UP, DECAY = 50, 0.4
 SNAPSHOT, TEST, REPORT, TASKS = 250, 1000, 50, 60
 
 
@@ -89,29 +87,23 @@ def losses(lean: Lean, heads: Heads, step: Step) -> dict[str, Tensor]:
     return found
 
 
-def ahead(mixture: Mixture, steps: Sequence[int], total: int) -> Iterator[Step]:
-    """The batches of these steps, drawn on a thread while the model learns from the last ones."""
+def ahead(mixture: Mixture, stages: Sequence[Stage]) -> Iterator[Step]:
+    """A batch of each of these stages, drawn on a thread while the model learns from the last ones."""
     waiting: queue.Queue[Step | None] = queue.Queue(4)
 
     def draw() -> None:
         try:
-            for number in steps:
-                waiting.put(mixture.step(number / total))
+            for stage in stages:
+                waiting.put(mixture.step(stage))
         finally:
             waiting.put(None)  # of a fault, the thread prints the traceback
 
     threading.Thread(target=draw, daemon=True).start()
-    for _ in steps:
+    for _ in stages:
         step = waiting.get()
         if step is None:
             raise RuntimeError("a batch could not be drawn: see the traceback above")
         yield step
-
-
-def rate(number: int, total: int) -> float:
-    """Share of the learning rate: warm up, stay, go down to almost nothing."""
-    left = (total - number) / total
-    return min(1.0, (number + 1) / WARM_UP, max(left / DECAY, 0.01))
 
 
 def optimizers(model: Target, heads: Heads) -> tuple[torch.optim.Optimizer, ...]:
@@ -134,16 +126,16 @@ def learn(state: State, mixture: Mixture, done: int, options: argparse.Namespace
     rounded = torch.compile(through) if not options.plain else through
     packed = Lean(state.model, lambda value: rounded(value).bfloat16(), not options.plain)
     groups = [group for optimizer in state.optimizers for group in optimizer.param_groups]
-    rates = [group["initial_lr"] for group in groups]
     recent: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=20))
-    start = time.monotonic()
-    for number, step in enumerate(ahead(mixture, range(done, options.steps), options.steps), done):
-        lean = packed if number >= QUANTIZED * options.steps else plain
-        for group, value in zip(groups, rates, strict=True):
-            group["lr"] = value * rate(number, options.steps)
+    start, total = time.monotonic(), sum(stage.steps for stage in options.stages)
+    coming = [schedule.at(number, options.stages) for number in range(done, total)]
+    drawn = ahead(mixture, [stage for stage, _ in coming])
+    for number, (stage, share), step in zip(range(done + 1, total + 1), coming, drawn, strict=True):
+        for group in groups:
+            group["lr"] = group["initial_lr"] * share
+        lean = packed if stage.rounded else plain
         found = losses(lean, state.heads, step)
-        helping = 1.0 if number < options.steps / 2 else 0.3
-        weights = {name: helping if step.kind in found and name != step.kind else 1.0 for name in found}
+        weights = {name: stage.helping if step.kind in found and name != step.kind else 1.0 for name in found}
         sum(weights[name] * value for name, value in found.items()).backward()
         torch.nn.utils.clip_grad_norm_([*state.model.parameters(), *state.heads.parameters()], 2.0)
         for optimizer in state.optimizers:
@@ -151,18 +143,27 @@ def learn(state: State, mixture: Mixture, done: int, options: argparse.Namespace
             optimizer.zero_grad()
         for name, value in found.items():
             recent[name].append(value.item())
-        if (number + 1) % REPORT == 0:
+        if number % REPORT == 0:
             means = " ".join(f"{name} {sum(values) / len(values):.3f}" for name, values in sorted(recent.items()))
-            print(f"{number + 1} {time.monotonic() - start:.0f} s  {means}", file=sys.stderr, flush=True)
-        if (number + 1) % SNAPSHOT == 0 or number + 1 == options.steps:
-            snapshot(state, number + 1, options.work)
-        if (number + 1) % TEST == 0 or number + 1 == options.steps:
-            known = tasks(options.pools, TASKS) if (options.pools / "pictures_held_out" / "READY").exists() else {}
-            right = {name: share_right(lean, collate, group) for name, group in known.items()}
-            line = {"step": number + 1, "seconds": round(time.monotonic() - start)} | right
-            print(json.dumps(line), file=sys.stderr, flush=True)
-            with (options.work / "progress.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            print(f"{number} {time.monotonic() - start:.0f} s  {means}", file=sys.stderr, flush=True)
+        if number % SNAPSHOT == 0 or number == total:
+            snapshot(state, number, options.work)
+        if number % TEST == 0 or number == total:
+            right = judged(lean, collate, options.pools)
+            note({"step": number, "seconds": round(time.monotonic() - start)} | right, options.work)
+
+
+def judged(lean: Lean, collate: Collator, pools: Path) -> dict[str, float]:
+    """Shares right on some held-out tasks, where their pools are."""
+    known = tasks(pools, TASKS) if (pools / "pictures_held_out" / "READY").exists() else {}
+    return {name: share_right(lean, collate, group) for name, group in known.items()}
+
+
+def note(line: dict[str, float], work: Path) -> None:
+    """Print a line of progress and keep it."""
+    print(json.dumps(line), file=sys.stderr, flush=True)
+    with (work / "progress.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def snapshot(state: State, done: int, work: Path) -> None:
@@ -200,10 +201,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pools", type=Path, help="directory of crops, pictures, speech and the held-out pools")
     parser.add_argument("--work", type=Path, required=True, help="directory for snapshots and progress.jsonl")
-    parser.add_argument("--steps", type=int, default=14000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--plain", action="store_true", help="without torch.compile")
-    options = parser.parse_args()
+    options = parser.parse_args(namespace=argparse.Namespace(stages=STAGES))
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
     collate = Collator(options.pools / "tokenizer")

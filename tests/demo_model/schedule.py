@@ -1,0 +1,51 @@
+"""What training consists of, stage after stage: how many steps, of which batches, and how fast weights move.
+
+Seeing comes first, then hearing, then what to do with it; what is seen is lost first where all is learnt at once, so
+lines come back alone, and once more with everything else while the rate falls to nothing. Knows neither model nor data.
+Source: trials with this model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+WARM_UP = 50  # steps
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`steps` batches of the kinds in `shares`. The learning rate goes from one share of it to another, evenly.
+
+    `whole`: how many pictures are whole ones, not crops. `helping`: weight of the losses beside the reply's.
+    `rounded`: weights are used as 4 bits will round them.
+    """
+
+    steps: int
+    shares: Mapping[str, float]
+    rate: tuple[float, float] = (1.0, 1.0)
+    whole: float = 0.3
+    helping: float = 1.0
+    rounded: bool = False
+
+
+_ALL = {"lines": 0.36, "sounds": 0.03, "talk": 0.1, "calls": 0.13, "pictures": 0.25, "speech": 0.08, "both": 0.05}
+STAGES = (
+    Stage(2400, {"lines": 1}),
+    Stage(1400, {"lines": 0.5, "sounds": 0.5}),
+    Stage(2000, _ALL | {"lines": 0.15, "speech": 0.22, "sounds": 0.05}),
+    Stage(3200, _ALL | {"lines": 0.32, "speech": 0.12}),
+    Stage(3000, {"lines": 0.92, "sounds": 0.08}, rate=(0.8, 0.1)),
+    Stage(3700, _ALL, rate=(0.4, 0.08), whole=0.6, helping=0.3),
+    Stage(800, _ALL, rate=(0.08, 0.002), whole=0.6, helping=0.3, rounded=True),
+)
+STEPS = sum(stage.steps for stage in STAGES)
+
+
+def at(number: int, stages: tuple[Stage, ...] = STAGES) -> tuple[Stage, float]:
+    """The stage of step `number`, counted from 0, and the share of the learning rate then."""
+    left = number
+    for stage in stages:
+        if left < stage.steps:
+            first, last = stage.rate
+            return stage, min(1.0, (left + 1) / WARM_UP) * (first + (last - first) * left / stage.steps)
+        left -= stage.steps
+    raise ValueError(f"step {number} of {sum(stage.steps for stage in stages)}")
