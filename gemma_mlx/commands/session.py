@@ -22,7 +22,7 @@ from gemma_mlx.models import name_of
 from gemma_mlx.options import Settings
 from gemma_mlx.store.store import Store
 from gemma_mlx.terminal.status import Status, figures
-from gemma_mlx.terminal.words import count, describe_all
+from gemma_mlx.terminal.words import asked, describe_all
 
 if TYPE_CHECKING:
     from gemma_mlx.capture.screen import Picture
@@ -145,7 +145,7 @@ class Session:
         if taken is None:
             raise InputError("nothing was asked yet: there is nothing to take back")
         self.changed()
-        return taken.text or count(len(by_file(taken.parts)), "attachment")
+        return asked(taken.parts)
 
     def attach(self, *parts: Part) -> str:
         """Attach something, of one or more parts, to be read when nothing else is asked for; what it is."""

@@ -191,7 +191,8 @@ class Repl:
     def recall(self) -> None:
         """Show the last exchange of a conversation that goes on."""
         if (exchange := self.talk.exchange()) is not None:
-            self.surface.recall(*exchange)
+            question, answer = exchange
+            self.surface.recall(question or "[spoken]", answer)
 
     def turn(self, line: str | Spoken) -> None:
         """What the person wrote, a command or a message, or said. Raises `GemmaError` for what cannot be done."""

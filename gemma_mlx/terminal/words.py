@@ -83,6 +83,18 @@ def describe_all(parts: "Sequence[Part]", fps: float | None = None) -> str:
     return f"{seen}, with {tokens / 25:.1f} s of sound, {count(tokens, 'token')}"
 
 
+def asked(parts: "Sequence[Part]") -> str:
+    """A question in words: its text, or where there is none what it holds, in brackets."""
+    from gemma_mlx.inputs.message import SPOKEN, Audio, Text
+
+    text = "".join(part.text for part in parts if isinstance(part, Text))
+    if text.strip():
+        return text
+    spoken = sum(len(part.samples) for part in parts if isinstance(part, Audio) and part.name == SPOKEN) / 16000
+    others = dict.fromkeys(part.name for part in parts if not isinstance(part, Text) and part.name != SPOKEN)
+    return f"[{', '.join([*others, *([f'spoken, {spoken:.1f} s'] if spoken else [])])}]"
+
+
 def called(call: ToolCall) -> str:
     """A call as one line."""
     arguments = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items())

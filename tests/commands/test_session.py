@@ -120,7 +120,7 @@ def test_undo_edit_and_drop_reach_the_file(prepared: Prepared) -> None:
     assert talk.undo() == "hello"
     assert Store().read("talk").turns == 1
     talk.attach(red())
-    assert talk.undo() == "1 attachment"
+    assert talk.undo() == "[red.png]"
     talk.attach(red())
     assert talk.drop() == 1
     assert Store().read("talk").pending == ()
@@ -136,7 +136,7 @@ def test_a_video_with_sound_is_one_attachment(prepared: Prepared, tmp_path: Path
     assert "0 turns, 1 video\n" in talk.context()
     kept = [part for part in Store().read("talk").pending if isinstance(part, Medium)]
     assert [medium.kind for medium in kept] == ["video", "audio", "video", "audio"]
-    assert talk.undo() == "1 attachment"
+    assert talk.undo() == f"[{path}]"
     talk.attach_file(str(path))
     assert "\n" not in talk.attach_file(str(path))
     assert len(talk.attach_file(str(make(tmp_path / "b.mp4", Clip((0, 0.5), [noise(100)])))).splitlines()) == 2

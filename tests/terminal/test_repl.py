@@ -272,6 +272,12 @@ def test_a_conversation_that_goes_on_shows_its_last_exchange() -> None:
     assert err.getvalue() == "> one\nA to one\n"
 
 
+def test_a_spoken_question_is_recalled_as_such() -> None:
+    err = io.StringIO()
+    Repl(Pretender(asked=[""]), Console(input, io.StringIO(), err)).recall()
+    assert err.getvalue() == "> [spoken]\nA to \n"
+
+
 def test_files_before_a_question_are_attached_before_it_is_asked(tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
     picture.touch()
