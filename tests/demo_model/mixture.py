@@ -14,19 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import asking, calling, conversations, examples, sounds, speech
+from . import asking, calling, conversations, examples, fonts, sounds, speech
 from .conversations import Conversation, Turn
 from .examples import GLYPH_SLOTS, Collator, Example, Media
 from .lines import BINS
 from .pools import LinePool, PicturePool, SpeechPool
 from .reference import Batch
 from .schedule import Stage
+from .strips import Strips
 
 TOKENS = 6144  # of one batch
-TEXTS, CALLS = 24000, 16000
+TEXTS, CALLS, STRIPS = 24000, 16000, 16000
 DRAWN = 384  # examples with media that are sorted into batches at a time
-KINDS = ("lines", "sounds", "talk", "calls", "pictures", "speech", "both")
-SENSED = 4608  # tokens of a batch of lines or sounds, which has something to learn in nearly all of them
+KINDS = ("lines", "strips", "sounds", "talk", "calls", "pictures", "speech", "both")
+SENSING = KINDS[:3]  # without any reply
+SENSED = 4608  # tokens of a batch of lines, strips or sounds, which has something to learn in nearly all of them
 HEARD = 0.7  # a word counts as heard when this share of it is over
 Pair = tuple[list[int], list[int]]
 
@@ -51,10 +53,11 @@ class Mixture:
         self.collate, self.rng, self.noise = collate, random.Random(seed), np.random.default_rng(seed)
         self.pools, self.crops = pools, PicturePool(pools / "crops")
         self.lines, self.utterances = LinePool(pools / "lines"), SpeechPool(pools / "speech")
-        self.whole_share = 0.0
+        self.whole_share = self.new_share = 0.0
         draws: dict[str, Callable[[], Example]] = {
             "pictures": self.picture_example,
             "lines": self.line,
+            "strips": self.strip,
             "sounds": self.sound,
             "speech": self.sound_example,
             "both": self.both_example,
@@ -62,11 +65,13 @@ class Mixture:
         rng = random.Random(seed + 1)
         talked = [examples.example(conversations.draw(rng, "train")) for _ in range(texts)]
         called = [calling.draw(rng, "train") for _ in range(calls)]
-        self.groups = {
-            kind: self._groups(draw, SENSED if kind in KINDS[:2] else TOKENS) for kind, draw in draws.items()
-        }
+        self.groups = {kind: self._groups(draw, SENSED if kind in SENSING else TOKENS) for kind, draw in draws.items()}
         self.groups["talk"] = self._prepared([self.collate.ids(one) for one in talked])
         self.groups["calls"] = self._prepared([self.collate.ids(one) for one in called])
+
+    @cached_property
+    def strips(self) -> Strips:
+        return Strips(fonts.available("train"), 1, STRIPS)
 
     @cached_property
     def whole(self) -> PicturePool:
@@ -74,12 +79,12 @@ class Mixture:
 
     def step(self, stage: Stage) -> Step:
         """The next batch, of a kind that the stage asks for."""
-        self.whole_share = stage.whole
+        self.whole_share, self.new_share = stage.whole, stage.new
         (kind,) = self.rng.choices(tuple(stage.shares), tuple(stage.shares.values()))
         pairs, media = next(self.groups[kind])
         length = max(-(-(len(prompt) + len(reply)) // 16) * 16 for prompt, reply in pairs)
         labels = [part for group in media for part in group]
-        width = BINS if kind == "lines" else GLYPH_SLOTS + 1
+        width = BINS if kind in ("lines", "strips") else GLYPH_SLOTS + 1
         glyphs = [_labels(part, width) for part in labels if len(part.positions)]
         words = [_labels(part, 2) for part in labels if len(part.frames)]
         return Step(kind, self.collate.batch(pairs, media, length), _stack(glyphs, width), _stack(words, 2))
@@ -110,8 +115,11 @@ class Mixture:
             yield [items[i][0] for i in group], [items[i][1] for i in group]
 
     def picture(self) -> tuple[Media, str]:
-        """A picture from the pools, whole or a crop, and its text."""
-        pool = self.whole if self.rng.random() < self.whole_share else self.crops
+        """A picture from the pools, whole or a crop, or a crop made anew, and its text."""
+        kind = self.rng.random()
+        if kind < self.new_share:
+            return self.strips.crop(self.rng)
+        pool = self.whole if kind < self.new_share + self.whole_share else self.crops
         return pool.draw(self.rng, moved=pool is self.crops)
 
     def utterance(self, questions: bool) -> tuple[Media, int, str]:
@@ -124,6 +132,11 @@ class Mixture:
     def line(self) -> Example:
         """A line and nothing else: what patches show is learnt many times as fast without words around."""
         media = self.lines.draw(self.rng)
+        return Example(media.text, "", (media,))
+
+    def strip(self) -> Example:
+        """A line that was never seen before."""
+        media = self.strips.draw(self.rng)
         return Example(media.text, "", (media,))
 
     def sound(self) -> Example:
@@ -172,6 +185,8 @@ class Mixture:
         else:
             media, _, words = self.utterance(questions=False)
         question, reply = asking.about_sound(self.rng, words)
+        if self.rng.random() < 0.2:  # as with a microphone
+            question, reply = "", asking.sound_reply("hear", words)
         shown = Turn(self._with(question, media, 0.7), reply, asking.SOUND_THOUGHT)
         question, reply = asking.about_sound(self.rng, words)
         return self._surround(shown, Turn(question, reply, asking.SOUND_THOUGHT), (media,))

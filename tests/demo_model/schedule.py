@@ -15,27 +15,29 @@ WARM_UP = 50  # steps
 class Stage:
     """`steps` batches of the kinds in `shares`. The learning rate goes from one share of it to another, evenly.
 
-    `whole`: how many pictures are whole ones, not crops. `helping`: weight of the losses beside the reply's.
-    `rounded`: weights are used as 4 bits will round them.
+    `whole`: how many pictures are whole ones; `new`: how many are crops of `strips`; the rest is of the pool of crops.
+    `helping`: weight of the losses beside the reply's. `rounded`: weights are used as 4 bits will round them.
     """
 
     steps: int
     shares: Mapping[str, float]
     rate: tuple[float, float] = (1.0, 1.0)
     whole: float = 0.3
+    new: float = 0.0
     helping: float = 1.0
     rounded: bool = False
 
 
-_ALL = {"lines": 0.36, "sounds": 0.03, "talk": 0.1, "calls": 0.13, "pictures": 0.25, "speech": 0.08, "both": 0.05}
+_TOLD = {"sounds": 0.03, "talk": 0.12, "calls": 0.14, "pictures": 0.25, "both": 0.06}
+_EARLY, _LATE = _TOLD | {"lines": 0.2, "speech": 0.2}, _TOLD | {"strips": 0.32, "speech": 0.08}
 STAGES = (
     Stage(2400, {"lines": 1}),
     Stage(1400, {"lines": 0.5, "sounds": 0.5}),
-    Stage(2000, _ALL | {"lines": 0.15, "speech": 0.22, "sounds": 0.05}),
-    Stage(3200, _ALL | {"lines": 0.32, "speech": 0.12}),
+    Stage(5200, _EARLY),
     Stage(3000, {"lines": 0.92, "sounds": 0.08}, rate=(0.8, 0.1)),
-    Stage(3700, _ALL, rate=(0.4, 0.08), whole=0.6, helping=0.3),
-    Stage(800, _ALL, rate=(0.08, 0.002), whole=0.6, helping=0.3, rounded=True),
+    Stage(1500, {"strips": 0.92, "sounds": 0.08}, rate=(0.6, 0.4)),
+    Stage(2800, _LATE, rate=(0.4, 0.07), whole=0.4, new=0.45, helping=0.3),
+    Stage(600, _LATE, rate=(0.07, 0.002), whole=0.4, new=0.45, helping=0.3, rounded=True),
 )
 STEPS = sum(stage.steps for stage in STAGES)
 

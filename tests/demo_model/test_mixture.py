@@ -19,12 +19,13 @@ from gemma_mlx.inputs.prompt import PromptBuilder
 from gemma_mlx.inputs.template import ChatTemplate
 from gemma_mlx.inputs.tokenizer import load_tokenizer
 from gemma_mlx.models import find_model
-from tests.demo_model import asking, conversations, examples, mixture, pictures, pool_files, speech, strings
+from tests.demo_model import asking, conversations, examples, fonts, mixture, pictures, pool_files, speech, strings
+from tests.demo_model.conftest import FAMILIES
 from tests.demo_model.conversations import Turn
 from tests.demo_model.examples import Collator, Example, Media
 from tests.demo_model.mixture import Mixture, Step
 from tests.demo_model.pools import PicturePool, SpeechPool
-from tests.demo_model.schedule import STAGES
+from tests.demo_model.schedule import STAGES, Stage
 
 _FRAME = r"\d\d:\d\d <\|image><\|video\|><image\|>"
 _MEDIA = re.compile(rf"({_FRAME}(?: {_FRAME})*|<\|image><\|image\|><image\|>|<\|audio><\|audio\|><audio\|>)")
@@ -69,8 +70,11 @@ def steps(collate: Collator, pools: Path) -> list[Step]:
     """Batches from the beginning, the middle and the end of training."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mixture, "DRAWN", 48)
+        patch.setattr(mixture, "STRIPS", 20)
+        patch.setattr(fonts, "available", lambda _: FAMILIES)
         made = Mixture(collate, pools, seed=2, texts=200, calls=50)
-        return [made.step(stage) for stage in STAGES for _ in range(9)]
+        evenly = Stage(1, dict.fromkeys(mixture.KINDS, 1), new=0.3)
+        return [made.step(stage) for stage in (*STAGES, evenly, evenly) for _ in range(9)]
 
 
 def _rows(pool: PicturePool, i: int) -> np.ndarray:
@@ -143,7 +147,7 @@ def test_all_kinds_are_drawn_and_fit_into_a_batch(steps: list[Step]) -> None:
     for step in steps:
         rows, length = step.batch.ids.shape
         assert rows == 1 or rows * length <= mixture.TOKENS
-        assert (step.batch.targets.any(1) == (step.kind not in mixture.KINDS[:2])).all()
+        assert (step.batch.targets.any(1) == (step.kind not in mixture.SENSING)).all()
         seen, heard = (step.batch.types == 1) | (step.batch.types == 2), step.batch.types == 3
         assert int(seen.sum()) == len(step.batch.positions) == len(step.glyphs)
         assert int(heard.sum()) == len(step.batch.frames) == len(step.words)
@@ -222,6 +226,8 @@ def _answer(drawn: Recorded, one: Example) -> str:
         assert not asked
         return asking.picture_reply(asking.SPOKEN[heard[0][0]], texts[0])
     if heard:
+        if not asked:
+            return asking.sound_reply("hear", heard[0][1])
         kinds = asking.SOUND | {"transcribe": "|".join((asking.SOUND["transcribe"], *asking.ASR))}
         return asking.sound_reply(_kind(kinds, asked), heard[0][1])
     if "<|video|>" in one.prompt:

@@ -4,13 +4,15 @@ import json
 import shutil
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from gemma_mlx.models import find_model
-from tests.demo_model import mixture, reference, schedule, train
+from tests.demo_model import fonts, mixture, reference, schedule, train
+from tests.demo_model.conftest import FAMILIES
 from tests.demo_model.drafting import draft_loss, load_target
 from tests.demo_model.examples import Collator
 from tests.demo_model.lean import Lean
@@ -19,8 +21,8 @@ from tests.demo_model.schedule import Stage
 from tests.demo_model.shapes import drafter_config
 from tests.kv_sharing import corrected_sharing
 
-_LAST = schedule.STAGES[-1]
-STAGES = (Stage(1, _LAST.shares), Stage(1, _LAST.shares, rounded=True))
+_ANY = Stage(1, dict.fromkeys(mixture.KINDS, 1), whole=0.3, new=0.3)
+STAGES = (_ANY, replace(_ANY, rounded=True))
 STEPS = len(STAGES)
 FIXED = ("layer_scalar", "patch_ln1.weight", "patch_ln1.bias")  # what no step changes
 
@@ -32,7 +34,7 @@ class Drawn(Mixture):
         super().__init__(collate, pools, seed=1, texts=200, calls=50)
         found: dict[str, Step] = {}
         while found.keys() != set(mixture.KINDS):
-            step = super().step(_LAST)
+            step = super().step(_ANY)
             found[step.kind] = step
         self.drawn = found
 
@@ -53,6 +55,8 @@ def drawn(collate: Collator, pools: Path) -> Iterator[Drawn]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mixture, "TOKENS", 512)
         patch.setattr(mixture, "DRAWN", 8)
+        patch.setattr(mixture, "STRIPS", 8)
+        patch.setattr(fonts, "available", lambda _: FAMILIES)
         yield Drawn(collate, pools)
     torch.set_num_threads(threads)
 

@@ -73,8 +73,8 @@ def losses(lean: Lean, heads: Heads, step: Step) -> dict[str, Tensor]:
     if len(batch.places):
         at = tapped[(batch.types == 1) | (batch.types == 2)][batch.places]
         labels = step.glyphs[batch.places]
-        if step.kind == "lines":
-            return {"lines": cross_entropy(heads.bins(at).reshape(-1, GLYPHS), labels.reshape(-1))}
+        if step.kind in ("lines", "strips"):
+            return {step.kind: cross_entropy(heads.bins(at).reshape(-1, GLYPHS), labels.reshape(-1))}
         scores = heads.glyphs(at)
         glyphs, places = scores.split((GLYPH_SLOTS * GLYPHS, PLACES), -1)
         seen = cross_entropy(glyphs.reshape(-1, GLYPHS), labels[:, :-1].reshape(-1))
