@@ -1,5 +1,6 @@
 """`gemma-mlx` and a microphone: real PortAudio, a real process, and a voice that a sound server plays."""
 
+import json
 import subprocess
 import sys
 import time
@@ -69,6 +70,20 @@ def test_a_conversation_is_spoken_and_typed(room: VirtualMicrophone) -> None:
         program.process.stdin.close()
         program.shows("the input has ended")
         assert program.end() == 0
+
+
+def test_what_is_being_said_at_ctrl_c_is_written_down(room: VirtualMicrophone) -> None:
+    options = ("--model", "demo", "--device", "pulse", "--vad", "energy", "--json")
+    with running("transcribe", "--mic", *options) as program:
+        program.shows(LISTENING)
+        room.play(voice())
+        program.shows('"start"')
+        room.play(np.tile(voice(), 5))
+        time.sleep(voice().size / 16000 + 1)
+        assert program.end() == 0
+        passages = [json.loads(line) for line in program.lines if line.startswith("{")]
+        first, second = passages
+        assert 0 < first["start"] < first["end"] < second["start"] < second["end"]
 
 
 def test_a_microphone_that_is_not_there() -> None:

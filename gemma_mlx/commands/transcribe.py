@@ -2,16 +2,18 @@
 
 import codecs
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gemma_mlx.commands import shared
-from gemma_mlx.commands.listening import Listening
+from gemma_mlx.commands.listening import Ears, Listening
 from gemma_mlx.errors import InputError
 from gemma_mlx.options import STDIN, DraftOption, DtypeOption, MemoryOption, ModelOption, Settings
 
@@ -37,6 +39,7 @@ EXAMPLES = """Examples:
 A recording is cut in its pauses; each clip is written down by itself, with its times, and printed at once. With --srt
 clips are shorter, unless --longest and --pause say otherwise. Silence is not read."""
 
+_ENDING = b"\n[what was said is written down; Ctrl-C ends at once]\n"
 _LONGEST, _PAUSE = 30.0, 1.0  # seconds: sentences
 _LONGEST_SUBTITLE, _PAUSE_OF_SUBTITLES = 8.0, 0.4  # as long as one stays on the screen
 
@@ -90,7 +93,7 @@ def transcribe(
 
 
 def _write_down_speech(microphone: Listening, task: "Task", form: "Form", settings: Settings) -> None:
-    """Print what is said into the microphone, turn by turn, until Ctrl-C."""
+    """Print what is said into the microphone, turn by turn, until Ctrl-C; a turn that is open then is printed too."""
     from gemma_mlx.live.dictation import clips
     from gemma_mlx.transcription.passages import passages
 
@@ -102,8 +105,29 @@ def _write_down_speech(microphone: Listening, task: "Task", form: "Form", settin
 
         assert ears is not None, "it was asked for"
         screen, writer = _Screen(console, None), _writer(form)
-        for passage in passages(clips(ears.inbox, console.say), Recogniser(gemma, task), task):
-            screen.print(passage, writer)
+        with _until_interrupted(ears) as over:
+            for passage in passages(clips(ears.inbox, console.say, over), Recogniser(gemma, task), task):
+                screen.print(passage, writer)
+
+
+@contextmanager
+def _until_interrupted(ears: Ears) -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed: then nothing more is heard, and what was said is written down. Once more, and it ends
+    as usual."""
+    pressed = False
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, usual)
+        ears.listener.mute(True)
+        os.write(sys.stderr.fileno(), _ENDING)  # whatever the program is writing just now
+
+    usual = signal.signal(signal.SIGINT, end)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def _transcribe(file: str, task: "Task", rule: "Rule", form: "Form", settings: Settings) -> None:

@@ -120,8 +120,11 @@ class Hearing:
         if early is None:
             yield from self.room.reply()
             return
+        chat = self.room.chat
         try:
             yield from early.held
+            if chat.keep is not None:  # only now: the first words do not wait for a disk
+                chat.keep(chat.history, chat.pending)
             yield from early.events
         finally:
             early.events.close()
@@ -200,7 +203,5 @@ class Hearing:
         if self._early is None:
             self._place(self._recording.parts(stop))
         else:
-            keep = self.room.chat.keep = self._early.keep
-            if keep is not None:
-                keep(self._early.history, self._early.pending)
+            self.room.chat.keep = self._early.keep
         self.open, self.closed, self._stop = False, True, stop

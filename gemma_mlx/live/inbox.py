@@ -23,7 +23,10 @@ _MOST_NOTICES = 32
 
 @dataclass(frozen=True)
 class Opened:
-    """A turn begins. Positions in it are samples since its first one, multiples of 640."""
+    """A turn begins, `at` so many samples after the listener did. Positions in it are samples since its first one,
+    multiples of 640."""
+
+    at: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -183,7 +183,7 @@ class Listener:
 
     def _begin(self, start: int) -> None:
         self._turn = _Turn(start, start)
-        self._inbox.put(Opened())
+        self._inbox.put(Opened(start))
 
     def _end(self) -> None:
         """End an open turn as it is."""

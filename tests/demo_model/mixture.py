@@ -147,9 +147,9 @@ class Mixture:
     def picture_example(self) -> Example:
         media, text = self.picture()
         kind = self.rng.random()
-        if kind < 0.07:
+        if kind < 0.15:
             return self._which(media, text)
-        if kind < 0.11 and media.counts[0] <= 72:
+        if kind < 0.19 and media.counts[0] <= 72:
             return self._video(media, text)
         question, reply = asking.about_picture(self.rng, text)
         shown = Turn(self._with(question, media, 0.1), reply, asking.PICTURE_THOUGHT)

@@ -30,14 +30,17 @@ class Stage:
 
 _TOLD = {"sounds": 0.03, "talk": 0.12, "calls": 0.14, "pictures": 0.25, "both": 0.06}
 _EARLY, _LATE = _TOLD | {"lines": 0.2, "speech": 0.2}, _TOLD | {"strips": 0.32, "speech": 0.08}
+_SEEING = {"strips": 0.38, "sounds": 0.02, "talk": 0.08, "calls": 0.1, "pictures": 0.28, "speech": 0.07, "both": 0.07}
 STAGES = (
     Stage(2400, {"lines": 1}),
     Stage(1400, {"lines": 0.5, "sounds": 0.5}),
     Stage(5200, _EARLY),
     Stage(3000, {"lines": 0.92, "sounds": 0.08}, rate=(0.8, 0.1)),
     Stage(1500, {"strips": 0.92, "sounds": 0.08}, rate=(0.6, 0.4)),
-    Stage(2800, _LATE, rate=(0.4, 0.07), whole=0.4, new=0.45, helping=0.3),
-    Stage(600, _LATE, rate=(0.07, 0.002), whole=0.4, new=0.45, helping=0.3, rounded=True),
+    Stage(2000, _LATE, rate=(0.4, 0.16), whole=0.4, new=0.45, helping=0.3),
+    Stage(4500, _SEEING, rate=(0.35, 0.25), whole=0.4, new=0.4),
+    Stage(2500, _SEEING, rate=(0.25, 0.04), whole=0.4, new=0.4),
+    Stage(700, _SEEING, rate=(0.04, 0.002), whole=0.4, new=0.4, rounded=True),
 )
 STEPS = sum(stage.steps for stage in STAGES)
 

@@ -47,7 +47,7 @@ class Strip:
 
 def strip(rng: random.Random, font: str | None, text: str) -> Strip:
     """The text as a font sets it, resized as pictures are."""
-    cap, softness = rng.uniform(*CAPS), math.exp(rng.uniform(math.log(0.4), math.log(2)))
+    cap, softness = rng.uniform(*CAPS), math.exp(rng.uniform(math.log(0.4), math.log(2.6)))
     natural = max(cap / softness, _SMALLEST)
     softness = cap / natural
     angle = rng.uniform(-2, 2) if rng.random() < 0.1 else 0.0

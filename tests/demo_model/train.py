@@ -37,6 +37,7 @@ from .shapes import HIDDEN, target_config
 
 TAP = 3  # the layer whose output must know what was seen and heard
 GLYPHS, PLACES, WORDS, COUNTS = 37, 8, 33, 6
+BLANK = 0.2  # what it weighs to see that there is no character, against which one there is
 SNAPSHOT, TEST, REPORT, TASKS = 250, 1000, 50, 60
 
 
@@ -74,10 +75,10 @@ def losses(lean: Lean, heads: Heads, step: Step) -> dict[str, Tensor]:
         at = tapped[(batch.types == 1) | (batch.types == 2)][batch.places]
         labels = step.glyphs[batch.places]
         if step.kind in ("lines", "strips"):
-            return {step.kind: cross_entropy(heads.bins(at).reshape(-1, GLYPHS), labels.reshape(-1))}
+            return {step.kind: _seen(heads.bins(at), labels)}
         scores = heads.glyphs(at)
         glyphs, places = scores.split((GLYPH_SLOTS * GLYPHS, PLACES), -1)
-        seen = cross_entropy(glyphs.reshape(-1, GLYPHS), labels[:, :-1].reshape(-1))
+        seen = _seen(glyphs, labels[:, :-1])
         where = labels[:, -1].masked_fill(labels[:, 0] <= 0, -100)
         found["glyphs"] = seen + 0.3 * cross_entropy(places, where) if (where >= 0).any() else seen
     if len(batch.frames):
@@ -85,6 +86,13 @@ def losses(lean: Lean, heads: Heads, step: Step) -> dict[str, Tensor]:
         if (step.words >= 0).any():
             found["words"] = cross_entropy(words, step.words[:, 0]) + 0.3 * cross_entropy(counts, step.words[:, 1])
     return found
+
+
+def _seen(scores: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross entropy of characters, where there may be some; blanks, which are most of it, count less."""
+    weights = torch.ones(GLYPHS)
+    weights[0] = BLANK
+    return cross_entropy(scores.reshape(-1, GLYPHS), labels.reshape(-1), weights)
 
 
 def ahead(mixture: Mixture, stages: Sequence[Stage]) -> Iterator[Step]:

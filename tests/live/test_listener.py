@@ -69,7 +69,7 @@ def _expected(samples: np.ndarray, first: int, last: int) -> list[object]:
     start: int | None = None
     for event, at in events:
         if isinstance(event, vad.Began):
-            items, start, given = [*items, Opened()], event.start, event.start
+            items, start, given = [*items, Opened(event.start)], event.start, event.start
         assert start is not None
         until = max(start + (at - start) // FRAME * FRAME, event.stop if isinstance(event, vad.Ended) else 0)
         items += [heard[given:until].tolist()] if until > given else []
