@@ -37,7 +37,8 @@ EXAMPLES = """Examples:
   gemma-mlx transcribe --mic --language German | tee notes.txt
 
 A recording is cut in its pauses; each clip is written down by itself, with its times, and printed at once. With --srt
-clips are shorter, unless --longest and --pause say otherwise. Silence is not read."""
+clips are shorter, unless --longest and --pause say otherwise. Silence is not read. With --mic,
+Ctrl-C ends it, once what is being said is written down."""
 
 _ENDING = b"\n[what was said is written down; Ctrl-C ends at once]\n"
 _LONGEST, _PAUSE = 30.0, 1.0  # seconds: sentences
