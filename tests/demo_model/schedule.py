@@ -15,13 +15,15 @@ WARM_UP = 50  # steps
 class Stage:
     """`steps` batches of the kinds in `shares`. The learning rate goes from one share of it to another, evenly.
 
-    `whole`: how many pictures are whole ones; `new`: how many are crops of `strips`; the rest is of the pool of crops.
-    `helping`: weight of the losses beside the reply's. `rounded`: weights are used as 4 bits will round them.
+    `lower`: share of the rate for what sees and hears. `whole`: how many pictures are whole ones; `new`: how many are
+    crops of `strips`; the rest is of the pool of crops. `helping`: weight of the losses beside the reply's. `rounded`:
+    weights are used as 4 bits will round them.
     """
 
     steps: int
     shares: Mapping[str, float]
     rate: tuple[float, float] = (1.0, 1.0)
+    lower: float = 1.0
     whole: float = 0.3
     new: float = 0.0
     helping: float = 1.0
@@ -38,9 +40,9 @@ STAGES = (
     Stage(3000, {"lines": 0.92, "sounds": 0.08}, rate=(0.8, 0.1)),
     Stage(1500, {"strips": 0.92, "sounds": 0.08}, rate=(0.6, 0.4)),
     Stage(2000, _LATE, rate=(0.4, 0.16), whole=0.4, new=0.45, helping=0.3),
-    Stage(4500, _SEEING, rate=(0.35, 0.25), whole=0.4, new=0.4),
-    Stage(2500, _SEEING, rate=(0.25, 0.04), whole=0.4, new=0.4),
-    Stage(700, _SEEING, rate=(0.04, 0.002), whole=0.4, new=0.4, rounded=True),
+    Stage(2200, {"strips": 0.94, "sounds": 0.06}, rate=(0.5, 0.05)),
+    Stage(4500, _SEEING, rate=(0.4, 0.1), lower=0.15, whole=0.4, new=0.4),
+    Stage(700, _SEEING, rate=(0.1, 0.002), lower=0.3, whole=0.4, new=0.4, rounded=True),
 )
 STEPS = sum(stage.steps for stage in STAGES)
 

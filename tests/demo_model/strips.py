@@ -25,6 +25,7 @@ from .strings import CHARACTERS
 LENGTH = 10  # characters of a strip of a line
 _EDGE = 2.0  # pixels: so near to the next sixth or row of patches, a character may as well be told to be there
 _SMALLEST = 9.0  # as in `pictures`
+_SMALL = 26.0  # pixels of a capital
 _GROUNDS, _GROUND_SIZE = 160, (768, 240)
 _CONTRAST = 60
 _GREY = np.array([0.299, 0.587, 0.114])  # what of each channel people see as brightness
@@ -47,7 +48,8 @@ class Strip:
 
 def strip(rng: random.Random, font: str | None, text: str) -> Strip:
     """The text as a font sets it, resized as pictures are."""
-    cap, softness = rng.uniform(*CAPS), math.exp(rng.uniform(math.log(0.4), math.log(2.6)))
+    cap = rng.uniform(*CAPS) if rng.random() < 0.6 else rng.uniform(CAPS[0], _SMALL)  # they are the hardest to tell
+    softness = math.exp(rng.uniform(math.log(0.4), math.log(2.6)))
     natural = max(cap / softness, _SMALLEST)
     softness = cap / natural
     angle = rng.uniform(-2, 2) if rng.random() < 0.1 else 0.0

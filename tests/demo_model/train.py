@@ -10,6 +10,7 @@ and the pools that `lines`, `pictures` and `speech` render.
 import argparse
 import json
 import queue
+import re
 import sys
 import threading
 import time
@@ -115,17 +116,27 @@ def ahead(mixture: Mixture, stages: Sequence[Stage]) -> Iterator[Step]:
 
 
 def optimizers(model: Target, heads: Heads) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon on the matrices inside layers, AdamW on the rest, slowly on projections of pixels and samples."""
-    named = list(model.named_parameters())
-    inner = [value for name, value in named if value.ndim == 2 and ".layers." in name]
+    """Muon on the matrices inside layers, AdamW on the rest, slowly on projections of pixels and samples. Groups of
+    what sees and hears, up to the tapped layer, are marked as `lower`."""
     pixels, samples = model.model.embed_vision.patch_dense.weight, model.model.embed_audio.embedding_projection.weight
-    taken = {id(value) for value in (*inner, pixels, samples)}
-    rest = [value for _, value in named if id(value) not in taken]
-    groups: list[dict[str, Any]] = [{"params": [*rest, *heads.parameters()], "lr": 3e-3}]
-    groups += [{"params": [pixels], "lr": 2e-4}, {"params": [samples], "lr": 6e-5}]
+    parts: dict[tuple[bool, bool], list[nn.Parameter]] = {(a, b): [] for a in (False, True) for b in (False, True)}
+    for name, value in model.named_parameters():
+        if value is not pixels and value is not samples:
+            parts[value.ndim == 2 and ".layers." in name, _is_lower(name)].append(value)
+    parts[False, False] += heads.parameters()
+    inner = [{"params": parts[True, lower], "lower": lower} for lower in (True, False)]
+    rest: list[dict[str, Any]] = [
+        {"params": parts[False, lower], "lr": 3e-3, "lower": lower} for lower in (True, False)
+    ]
+    rest += [{"params": [pixels], "lr": 2e-4, "lower": True}, {"params": [samples], "lr": 6e-5, "lower": True}]
     return torch.optim.Muon(inner, lr=0.02, weight_decay=0.01), torch.optim.AdamW(
-        groups, betas=(0.9, 0.98), weight_decay=0.0
+        rest, betas=(0.9, 0.98), weight_decay=0.0
     )
+
+
+def _is_lower(name: str) -> bool:
+    layer = re.search(r"\.layers\.(\d+)\.", name)
+    return int(layer[1]) <= TAP if layer else "embed_vision" in name or "embed_audio" in name
 
 
 def learn(state: State, mixture: Mixture, done: int, options: argparse.Namespace, collate: Collator) -> None:
@@ -140,7 +151,7 @@ def learn(state: State, mixture: Mixture, done: int, options: argparse.Namespace
     drawn = ahead(mixture, [stage for stage, _ in coming])
     for number, (stage, share), step in zip(range(done + 1, total + 1), coming, drawn, strict=True):
         for group in groups:
-            group["lr"] = group["initial_lr"] * share
+            group["lr"] = group["initial_lr"] * share * (stage.lower if group["lower"] else 1.0)
         lean = packed if stage.rounded else plain
         found = losses(lean, state.heads, step)
         weights = {name: stage.helping if step.kind in found and name != step.kind else 1.0 for name in found}
