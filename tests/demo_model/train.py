@@ -38,6 +38,7 @@ from .shapes import HIDDEN, target_config
 
 TAP = 3  # the layer whose output must know what was seen and heard
 GLYPHS, PLACES, WORDS, COUNTS = 37, 8, 33, 6
+SWITCH = 2e-4  # seconds that the thread that draws may keep Python from the one that learns
 BLANK = 0.2  # what it weighs to see that there is no character, against which one there is
 SNAPSHOT, TEST, REPORT, TASKS = 250, 1000, 50, 60
 
@@ -224,6 +225,7 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="without torch.compile")
     options = parser.parse_args(namespace=argparse.Namespace(stages=STAGES))
     torch.set_num_threads(options.threads)
+    sys.setswitchinterval(SWITCH)
     options.work.mkdir(parents=True, exist_ok=True)
     collate = Collator(options.pools / "tokenizer")
     started = time.process_time()
