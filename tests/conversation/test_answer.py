@@ -91,18 +91,22 @@ def _finished(tokens: list[int], started: float, generated: Iterator[Token] | No
     return answer.finished(Usage(prompt_tokens=30, cached_tokens=10), Draft(1, 2, 3))
 
 
-def test_times_are_of_all_tokens_that_came(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token each second, the stop token as well."""
-    now = 99.0
+class Clock:
+    """Seconds, which pass while tokens are generated: one for each, the stop token as well."""
 
-    def generated() -> Iterator[Token]:
-        nonlocal now
+    def __init__(self) -> None:
+        self.now = 99.0
+
+    def tokens(self) -> Iterator[Token]:
         for token in (600, 601, 602, min(STOPS)):
-            now += 1
+            self.now += 1
             yield Token(token)
 
-    monkeypatch.setattr("gemma_mlx.conversation.answer.time.perf_counter", lambda: now)
-    finished = _finished([], 98.0, generated())
+
+def test_times_are_of_all_tokens_that_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("gemma_mlx.conversation.answer.time.perf_counter", lambda: clock.now)
+    finished = _finished([], 98.0, clock.tokens())
     assert finished.tokens == (600, 601, 602)
     assert finished.reason == "stop"
     assert finished.draft == Draft(1, 2, 3)
@@ -112,18 +116,11 @@ def test_times_are_of_all_tokens_that_came(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_time_in_which_an_answer_was_held_up_is_not_the_model_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 99.0
-
-    def generated() -> Iterator[Token]:
-        nonlocal now
-        for token in (600, 601, 602, min(STOPS)):
-            now += 1
-            yield Token(token)
-
-    monkeypatch.setattr("gemma_mlx.conversation.answer.time.perf_counter", lambda: now)
+    clock = Clock()
+    monkeypatch.setattr("gemma_mlx.conversation.answer.time.perf_counter", lambda: clock.now)
     answer = Answer(ChannelStream(TOKENIZER), Ending(STOPS), 98.0)
-    for number, _ in enumerate(answer.events(generated())):
-        now += 20 if number == 0 else HELD_UP  # which a slow terminal may take
+    for number, _ in enumerate(answer.events(clock.tokens())):
+        clock.now += 20 if number == 0 else HELD_UP  # which a slow terminal may take
     timing = answer.finished(Usage(prompt_tokens=30, cached_tokens=10), Draft(1, 2, 3)).timing
     assert timing.ttft_s == 2
     assert 0.7 < timing.decode_tok_s <= 1  # 0.13 with the 20 s

@@ -1,7 +1,7 @@
 """The endless stream of training batches: talk, tool calls, pictures, speech and both, and what is where in the media.
 
 Pictures and utterances come from pools on disk (`pictures`, `speech`); noise, colours, speed and questions are drawn
-here. `progress` in [0, 1] moves through `STAGES`, and from crops to whole pictures. Knows nothing of the model.
+here, of the kinds that a stage of `schedule` asks for. Knows nothing of the model.
 """
 
 import random
@@ -27,7 +27,7 @@ TOKENS = 6144  # of one batch
 TEXTS, CALLS, STRIPS = 24000, 16000, 16000
 DRAWN = 384  # examples with media that are sorted into batches at a time
 KINDS = ("lines", "strips", "sounds", "talk", "calls", "pictures", "speech", "both")
-SENSING = KINDS[:3]  # without any reply
+LINES, SENSING = KINDS[:2], KINDS[:3]  # what is labelled by sixths of patches; what has no reply
 SENSED = 4608  # tokens of a batch of lines, strips or sounds, which has something to learn in nearly all of them
 HEARD = 0.7  # a word counts as heard when this share of it is over
 Pair = tuple[list[int], list[int]]
@@ -84,7 +84,7 @@ class Mixture:
         pairs, media = next(self.groups[kind])
         length = max(-(-(len(prompt) + len(reply)) // 16) * 16 for prompt, reply in pairs)
         labels = [part for group in media for part in group]
-        width = BINS if kind in ("lines", "strips") else GLYPH_SLOTS + 1
+        width = BINS if kind in LINES else GLYPH_SLOTS + 1
         glyphs = [_labels(part, width) for part in labels if len(part.positions)]
         words = [_labels(part, 2) for part in labels if len(part.frames)]
         return Step(kind, self.collate.batch(pairs, media, length), _stack(glyphs, width), _stack(words, 2))

@@ -31,7 +31,7 @@ from .fake_quant import through
 from .held_out import share_right, tasks
 from .lean import Lean
 from .lines import BINS
-from .mixture import Mixture, Step
+from .mixture import LINES, Mixture, Step
 from .reference import Target
 from .schedule import STAGES, Stage
 from .shapes import HIDDEN, target_config
@@ -76,7 +76,7 @@ def losses(lean: Lean, heads: Heads, step: Step) -> dict[str, Tensor]:
     if len(batch.places):
         at = tapped[(batch.types == 1) | (batch.types == 2)][batch.places]
         labels = step.glyphs[batch.places]
-        if step.kind in ("lines", "strips"):
+        if step.kind in LINES:
             return {step.kind: _seen(heads.bins(at), labels)}
         scores = heads.glyphs(at)
         glyphs, places = scores.split((GLYPH_SLOTS * GLYPHS, PLACES), -1)
