@@ -29,6 +29,8 @@ COMMON = (
     "energy",
 )
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def room() -> Iterator[VirtualMicrophone]:

@@ -253,6 +253,7 @@ def test_no_exported_name_is_also_a_module() -> None:
                 assert node.name not in siblings, init
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("arguments", [("-c", "import gemma_mlx"), ("-m", "gemma_mlx", "--help")], ids=" ".join)
 def test_first_import_is_quick_and_light(arguments: tuple[str, ...]) -> None:
     assert not HEAVY & modules_imported(*arguments)

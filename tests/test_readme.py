@@ -60,7 +60,7 @@ COMMANDS = re.findall(r"^ +(\w+) ", gemma_mlx("--help").out.partition("Commands:
 
 
 def test_options_of_the_readme_exist_and_none_of_ask_and_chat_is_left_out() -> None:
-    named = set(OPTION.findall(re.sub(r"`python -m [^`]*`", "", README))) - {"--help"}
+    named = set(OPTION.findall(re.sub(r"`python -m [^`]*`|pytest .*", "", README))) - {"--help"}
     nested = [("chats", "export"), ("chats", "delete")]
     assert named <= set().union(*map(options, COMMANDS), *(options(*command) for command in nested))
     assert options("ask") | options("chat") <= named

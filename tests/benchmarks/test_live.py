@@ -19,6 +19,8 @@ from gemma_mlx.live.inbox import Closed, Opened, Paused, Sound
 from gemma_mlx.model.cache import Caches
 from tests import chats
 
+pytestmark = pytest.mark.alone
+
 SLOW, FAST = Rate(70, 8), Rate(1e6, 1e6)
 
 

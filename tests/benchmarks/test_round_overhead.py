@@ -1,6 +1,10 @@
 """The overhead of a speculative round, bounded loosely: the figure itself is the benchmark's."""
 
+import pytest
+
 from gemma_mlx.benchmarks.round_overhead import SIZE, figures, measure
+
+pytestmark = pytest.mark.alone
 
 LIMIT_MS = 1.0
 LOOSE = 5  # other programs may be running

@@ -1,8 +1,12 @@
 """The comparison of a picture that is read while somebody types with one that is not, on a fast model."""
 
+import pytest
+
 from gemma_mlx.benchmarks.screen import Desk, desk, measure
 from gemma_mlx.benchmarks.throttle import Rate
 from gemma_mlx.worker import Worker
+
+pytestmark = pytest.mark.alone
 
 
 def test_what_was_read_while_somebody_typed_is_not_waited_for() -> None:

@@ -12,6 +12,8 @@ from gemma_mlx.capture.microphone import Microphone, Notice, Options
 from gemma_mlx.capture.ring import Block
 from tests.capture.soundserver import VirtualMicrophone, virtual_microphone
 
+pytestmark = pytest.mark.alone
+
 RATE = 16000
 SECONDS = 30.0  # until something that should come counts as missing, on a machine with other work
 PATIENT = Options(device="pulse", stall=SECONDS, tolerance=9.0)  # such a machine delivers late and in bursts

@@ -17,6 +17,8 @@ from gemma_mlx.live.listener import Listener
 from tests.capture.soundserver import VirtualMicrophone, virtual_microphone
 from tests.demo_model import espeak
 
+pytestmark = pytest.mark.alone
+
 RATE = 16000
 FRAME = 640
 SECONDS = 30.0  # until something that should come counts as missing, on a machine with other work

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.parity.reference import Assistant, Target
 
 TOLERANCE = 2e-4  # of the range of the reference's values
-_WORST = pytest.StashKey[dict[str, float]]()
+_NOTED = "parity: "
 _TORCHVISION = import_torchvision()  # before transformers is imported, alive to the end
 
 Close = Callable[[str, NDArray[np.float32], NDArray[np.float32]], None]
@@ -57,13 +57,12 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def close(request: pytest.FixtureRequest) -> Close:
-    """Fails where ours is further from the reference than the tolerance; remembers the worst distance of each name."""
-    worst = request.config.stash.setdefault(_WORST, {})
+    """Fails where ours is further from the reference than the tolerance; the test's report notes each distance."""
 
     def check(name: str, ours: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
         assert ours.shape == expected.shape
         distance = float(np.abs(ours - expected).max() / (expected.max() - expected.min()))
-        worst[name] = max(worst.get(name, 0.0), distance)
+        request.node.user_properties.append((_NOTED + name, distance))
         assert distance <= TOLERANCE, f"{name}: {distance:.2e} of the reference's range, allowed {TOLERANCE:.0e}"
 
     return check
@@ -74,6 +73,12 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for name, distance in sorted(config.stash.get(_WORST, {}).items()):
-        terminalreporter.write_line(f"parity: {name}: at most {distance:.1e} of the reference's range")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The worst distance of each name, of all workers' tests."""
+    worst: dict[str, float] = {}
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for name, distance in report.user_properties:
+            if name.startswith(_NOTED):
+                worst[name] = max(worst.get(name, 0.0), distance)
+    for name, distance in sorted(worst.items()):
+        terminalreporter.write_line(f"{name}: at most {distance:.1e} of the reference's range")
