@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import numpy as np
-
 from gemma_mlx.capture import devices
 from gemma_mlx.capture.devices import FRAME, RATE, Device, SoundDevice, Stream
 from gemma_mlx.capture.ring import Block, Ring
@@ -38,7 +36,6 @@ class Options:
     device: str | None = None  # number or name; None follows the system's default
     block: int = 320  # samples to a callback, a divisor of a frame
     ring: float = 60.0  # what may wait for a late reader
-    pre_roll: float = 0.5  # what was read last and is kept
     stall: float = 1.0  # without a callback, until the device counts as lost
     retry: float = 1.0  # between attempts to open a lost device, and between looks at the default
     silence: float = 1.0  # of exact zeros
@@ -73,7 +70,7 @@ class Microphone:
     ) -> None:
         self._options, self._sound, self._clock, self._default_input = options, sound, clock, default_input
         blocks = RATE / options.block  # a second
-        self._ring = Ring(max(1, round(options.ring * blocks)), max(1, round(options.pre_roll * blocks)))
+        self._ring = Ring(max(1, round(options.ring * blocks)))
         self._out: deque[Block | Notice] = deque()
         self._opening = threading.Lock()  # held while a stream is opened or closed
         self._stream: Stream | None = None
@@ -124,11 +121,6 @@ class Microphone:
                     return None
                 self._ring.wait(min(until - now, _LOOK))
         return None
-
-    def pre_roll(self, seconds: float) -> np.ndarray:
-        """The samples read last, int16 `(n,)`: at most `seconds`, rounded to blocks, and no more than is kept."""
-        blocks = self._ring.behind(round(seconds * RATE / self._options.block))
-        return np.concatenate([np.zeros(0, dtype=np.int16), *(block.samples for block in blocks)])
 
     def close(self) -> None:
         """Stop recording, from any thread and in any state. A second call does nothing."""

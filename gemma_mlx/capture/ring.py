@@ -1,9 +1,9 @@
 """A bounded ring between the thread that records and the thread that reads.
 
 The recording side copies, appends and returns: it takes no lock that the reader could hold. When the reader is late the
-oldest blocks go, the newest stay, and the blocks' numbers tell the reader how many went. What was read last is kept
-for a while: a voice is noticed only after it began. Knows blocks and their numbers: no device and no clock. Source of
-what a recording thread may do: PortAudio's `PaStreamCallback` (no waiting, no files, nothing that may take long).
+oldest blocks go, the newest stay, and the blocks' numbers tell the reader how many went. Knows blocks and their
+numbers: no device and no clock. Source of what a recording thread may do: PortAudio's `PaStreamCallback` (no waiting,
+no files, nothing that may take long).
 """
 
 import threading
@@ -25,11 +25,10 @@ class Block:
 
 
 class Ring:
-    """At most `capacity` blocks that wait, and the last `kept` that were read. One thread puts, one thread reads."""
+    """At most `capacity` blocks that wait. One thread puts, one thread reads."""
 
-    def __init__(self, capacity: int, kept: int) -> None:
+    def __init__(self, capacity: int) -> None:
         self._waiting: deque[tuple[int, bytes, float, bool]] = deque(maxlen=capacity)
-        self._read: deque[Block] = deque(maxlen=kept)
         self._put = 0  # only the putting thread changes it
         self._next = 0  # only the reading thread changes it
         self._nothing = threading.Lock()  # held: nothing came since the reader last looked
@@ -61,9 +60,4 @@ class Ring:
             return None
         block = Block(number, np.frombuffer(data, dtype=np.int16), time, number - self._next, overflow)
         self._next = number + 1
-        self._read.append(block)
         return block
-
-    def behind(self, blocks: int) -> tuple[Block, ...]:
-        """On the reading thread: the newest that were read, oldest first; fewer than asked for if no more are kept."""
-        return tuple(self._read)[max(0, len(self._read) - blocks) :]

@@ -70,19 +70,6 @@ def test_an_overflow_of_the_system_is_told_before_its_block() -> None:
         ]
 
 
-def test_pre_roll_is_what_was_read_last() -> None:
-    room = Room(options=Options(pre_roll=0.2))
-    with room.ears:
-        assert room.ears.pre_roll(1).shape == (0,)
-        assert room.ears.pre_roll(1).dtype == np.int16
-        said = [room.noise() for _ in range(30)]
-        for samples in said:
-            room.sound.stream.hear(samples)
-        room.read()
-        np.testing.assert_array_equal(room.ears.pre_roll(0.1), np.concatenate(said[-5:]))
-        np.testing.assert_array_equal(room.ears.pre_roll(9), np.concatenate(said[-10:]))
-
-
 @pytest.mark.parametrize("fault", ["none", "busy", "unknown"])
 def test_what_does_not_open_is_one_line_and_leaves_nothing(fault: str) -> None:
     room = Room(options=Options(device="phone" if fault == "unknown" else None))

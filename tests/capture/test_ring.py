@@ -1,4 +1,4 @@
-"""The ring: order, what a late reader loses, what is kept, and that the recording side never waits."""
+"""The ring: order, what a late reader loses, and that the recording side never waits."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ def take(ring: Ring) -> Block:
 
 
 def test_blocks_come_in_order_with_what_was_put() -> None:
-    ring = Ring(8, 2)
+    ring = Ring(8)
     ring.put(data(3), 0.5, False)
     ring.put(data(-7), 0.75, True)
     first, second = take(ring), take(ring)
@@ -34,7 +34,7 @@ def test_blocks_come_in_order_with_what_was_put() -> None:
 
 @pytest.mark.parametrize(("put", "lost"), [(4, 0), (5, 1), (41, 37)])
 def test_a_late_reader_gets_the_newest_and_the_number_of_those_that_went(put: int, lost: int) -> None:
-    ring = Ring(4, 1)
+    ring = Ring(4)
     for value in range(put):
         ring.put(data(value), 0.0, False)
     blocks = [take(ring) for _ in range(4)]
@@ -44,7 +44,7 @@ def test_a_late_reader_gets_the_newest_and_the_number_of_those_that_went(put: in
 
 
 def test_losses_are_told_once_each() -> None:
-    ring = Ring(2, 1)
+    ring = Ring(2)
     told = []
     for put in (3, 1, 4):
         for _ in range(put):
@@ -55,20 +55,8 @@ def test_losses_are_told_once_each() -> None:
     assert sum(lost for _, lost in told) + len(told) == 8
 
 
-def test_what_was_read_last_is_kept() -> None:
-    ring = Ring(8, 3)
-    assert ring.behind(3) == ()
-    for value in range(5):
-        ring.put(data(value), 0.0, False)
-        take(ring)
-    ring.put(data(99), 0.0, False)  # waits: nobody read it
-    assert [block.number for block in ring.behind(2)] == [3, 4]
-    assert [block.number for block in ring.behind(9)] == [2, 3, 4]
-    assert ring.behind(0) == ()
-
-
 def test_a_wait_ends_with_a_block_or_with_the_time() -> None:
-    ring = Ring(2, 1)
+    ring = Ring(2)
     start = time.monotonic()
     ring.wait(0.05)
     assert 0.04 <= time.monotonic() - start < 5
@@ -83,7 +71,7 @@ def test_a_wait_ends_with_a_block_or_with_the_time() -> None:
 
 
 def test_two_threads_lose_nothing_unreported() -> None:
-    ring, count = Ring(16, 1), 5000
+    ring, count = Ring(16), 5000
 
     def make() -> None:
         for n in range(count):
