@@ -141,7 +141,7 @@ def test_pushed_the_turn_is_what_was_played_in_between(room: tuple[VirtualMicrop
     inbox = Inbox()
     with Listener(Microphone(PATIENT, sound), None, inbox) as listener:
         listener.push()
-        assert inbox.take(SECONDS) == Opened()
+        assert isinstance(inbox.take(SECONDS), Opened)  # perhaps later than the first sample
         virtual.play(played)
         pieces: list[np.ndarray] = []
         end = played[-200:].tobytes()  # something else may still be playing before it

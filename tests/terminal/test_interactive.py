@@ -1,6 +1,5 @@
 """Exact screens of the chat under a pseudo-terminal, with a conversation that pretends (see `stage`)."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -231,10 +230,10 @@ def test_a_full_context_asks_what_to_do(stage: Open) -> None:
     assert ask(terminal, "d") == [*stopped[:-1], "> too much", full, f"{choice} d", "You said: too much", ">"]
 
 
-def test_a_dropped_file_is_attached(stage: Open, tmp_path: Path) -> None:
+def test_a_dropped_file_is_attached(stage: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my picture.png").touch()
     (tmp_path / "b.wav").touch()
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
     terminal = stage(columns=200)
     assert ask(terminal, f"{tmp_path}/my\\ picture.png ")[-2:] == ["my picture.png: picture, 4 tokens", ">"]
     lines = ask(terminal, f"'{tmp_path}/my picture.png' {tmp_path}/b.wav")
