@@ -22,7 +22,7 @@ WHICH = (
     "which picture shows {}?|which image says {}?|which picture says {}?|where do you see {}?|which one shows {}?"
     "|which of the two shows {}?|find {}"
 )
-ORDINALS = ("The first picture.", "The second picture.")
+ORDINALS = ("the first picture.", "the second picture.")
 SOUND = {
     "transcribe": "transcribe|transcribe this|transcribe the recording|what did I say?|what is said?|write this down"
     "|write down what you hear|what does the speaker say?|which words do you hear?",
@@ -62,6 +62,13 @@ def picture_reply(kind: str, text: str) -> str:
     if kind == "letters":
         return "".join(c for c in text if c.isalpha()) or "There are no letters."
     return {"read": text, "see": f'I see "{text}".', "error": f'It says "{text}".'}[kind]
+
+
+def which_reply(texts: tuple[str, str], wanted: int) -> str:
+    """The reply to the question which of two pictures it is: both are read first, so that texts are compared with a
+    text, and not pictures."""
+    first, second = (f'"{text}"' if text else "no text" for text in texts)
+    return f"The first shows {first}, the second {second}: {ORDINALS[wanted]}"
 
 
 def about_sound(rng: random.Random, words: str) -> tuple[str, str]:

@@ -66,8 +66,9 @@ def which(rng: random.Random, pool: PicturePool, shown: Sequence[int]) -> Exampl
     small = [i for i in shown if int(pool.grids[i].prod()) <= 140]
     pair, wanted = rng.sample(small, 2), rng.randrange(2)
     media = tuple(_shown(pool, i) for i in pair)
-    question = asking.choose(rng, asking.WHICH).format(pool.texts[pair[wanted]].decode())
-    return _alone(media[0].text + media[1].text + question, asking.ORDINALS[wanted], media)
+    first, second = (pool.texts[i].decode() for i in pair)
+    question = asking.choose(rng, asking.WHICH).format((first, second)[wanted])
+    return _alone(media[0].text + media[1].text + question, asking.which_reply((first, second), wanted), media)
 
 
 def _heard(noise: np.random.Generator, pool: SpeechPool, i: int) -> Media:

@@ -166,7 +166,8 @@ class Mixture:
             other, second = self.picture()
         wanted = self.rng.randrange(2) if text and second else int(not text)
         question = asking.choose(self.rng, asking.WHICH).format((text, second)[wanted])
-        turn = Turn(media.text + other.text + question, asking.ORDINALS[wanted], asking.PICTURE_THOUGHT)
+        reply = asking.which_reply((text, second), wanted)
+        turn = Turn(media.text + other.text + question, reply, asking.PICTURE_THOUGHT)
         return examples.example(Conversation((turn,), None, self.rng.random() < 0.05), (media, other))
 
     def _video(self, media: Media, text: str) -> Example:

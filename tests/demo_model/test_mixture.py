@@ -236,7 +236,7 @@ def _answer(drawn: Recorded, one: Example) -> str:
     if len(texts) == 2:
         forms = asking.WHICH.split("|")
         (index,) = (i for i, text in enumerate(texts) if text and asked in [form.format(text) for form in forms])
-        return asking.ORDINALS[index]
+        return asking.which_reply((texts[0], texts[1]), index)
     return asking.picture_reply(_kind(asking.PICTURE, asked), texts[0])
 
 

@@ -135,10 +135,10 @@ def which() -> list[Task]:
     """Two pictures: which of them shows a text?"""
     rng, tasks = random.Random(SEED), []
     for number in range(8):
-        texts = [strings.draw(rng, "held_out", 6) for _ in range(2)]
+        texts = strings.draw(rng, "held_out", 6), strings.draw(rng, "held_out", 6)
         shown = [_image(rng, text, 70) for text in texts]
         question = asking.choose(rng, asking.WHICH).format(texts[number % 2])
-        tasks.append(_asked([*shown, Text(question)], asking.ORDINALS[number % 2]))
+        tasks.append(_asked([*shown, Text(question)], asking.which_reply(texts, number % 2)))
     return tasks
 
 
