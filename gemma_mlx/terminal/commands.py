@@ -42,7 +42,7 @@ KEYS = (
     "Alt-Enter starts a new line, Tab completes, Ctrl-R searches what you wrote before.\n"
     "A picture, recording or video that is dropped on the window is attached."
 )
-PUSH_KEYS = "On an empty line, space or Enter begins and ends what you say; Ctrl-C stops an answer before that."
+PUSH_KEYS = "On an empty line, space or Enter begins and ends what you say; while an answer comes, it stops that."
 
 
 def listed(live: bool) -> Sequence[Command]:

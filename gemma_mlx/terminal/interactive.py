@@ -83,9 +83,15 @@ class Interactive:
 
     def show(self, events: Iterator[Event]) -> Finished | None:
         try:
-            return self._view.show(events)
+            return self._view.show(self._heeding_keys(events))
         finally:
             self._prompt.say_waiting()
+
+    def _heeding_keys(self, events: Iterator[Event]) -> Iterator[Event]:
+        """The events; who pushes to talk meanwhile need not wait for the end of them."""
+        for event in events:
+            self._prompt.take_pushes()
+            yield event
 
     def _waiting(self) -> str:
         return waiting(self._live.meter()) if self._live is not None and self._live.echo else READING

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from contextvars import Context, copy_context
+from itertools import takewhile
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -18,7 +19,9 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import Condition, has_focus
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.processors import TabsProcessor
 from prompt_toolkit.styles import Style
 
@@ -29,6 +32,7 @@ from gemma_mlx.terminal.paths import is_medium
 from gemma_mlx.terminal.spoken import SPOKEN, Calls, Live, Spoken
 
 _PROMPT, _CONTINUED = "> ", "  "
+_PUSHES = (" ", Keys.ControlM, Keys.ControlJ)  # Enter is the last one where the terminal translates it
 _REFRESH = 0.1  # seconds after which a microphone is looked at again
 _STYLE = Style.from_dict({"bottom-toolbar": "noreverse fg:ansibrightblack"})
 
@@ -50,6 +54,7 @@ class Prompt:
         live: Live | None = None,
     ) -> None:
         self.calls, self._say = Calls(self._ring), say
+        self._push = live.push if live is not None else None
         self._loop: asyncio.AbstractEventLoop | None = None  # of the prompt that is shown
         self._context: Context | None = None  # in which prompt_toolkit finds it
         self._wakeable = False
@@ -58,7 +63,7 @@ class Prompt:
             _PROMPT,
             multiline=True,
             prompt_continuation=_CONTINUED,
-            key_bindings=self._keys(live.push if live is not None else None),
+            key_bindings=self._keys(),
             history=_opened(history),
             completer=CommandCompleter(live is not None),
             complete_while_typing=False,
@@ -92,6 +97,18 @@ class Prompt:
         """The first letter of what is written, if it is one of `keys`."""
         letter = PromptSession[str](question).prompt().strip().lower()[:1]
         return letter if letter in set(keys) else None
+
+    def take_pushes(self) -> None:
+        """While no prompt is shown: push to talk for each key that waits and does so, up to the first other one. That
+        and all after it stay for the next prompt."""
+        if self._push is None:
+            return
+        source = self._session.app.input
+        keys = [*get_typeahead(source), *source.read_keys()]
+        pushes = list(takewhile(lambda each: each.key in _PUSHES, keys))
+        store_typeahead(source, keys[len(pushes) :])
+        for _ in pushes:
+            self._talk(self._push)
 
     @property
     def shown(self) -> bool:
@@ -135,9 +152,15 @@ class Prompt:
         elif self.calls.talking:
             run_in_terminal(self.say_waiting)
 
-    def _keys(self, push: Callable[[], None] | None) -> KeyBindings:
+    def _talk(self, push: Callable[[], None]) -> None:
+        try:
+            push()
+        except GemmaError as fault:
+            self.calls.say(str(fault))
+
+    def _keys(self) -> KeyBindings:
         """Enter sends, Alt-Enter (or Esc, Enter) begins a new line; on an empty line, space and Enter push to talk."""
-        keys, writing = KeyBindings(), has_focus(DEFAULT_BUFFER)  # not searching
+        keys, writing, push = KeyBindings(), has_focus(DEFAULT_BUFFER), self._push  # not searching
         empty = Condition(lambda: push is not None and not get_app().current_buffer.text)
 
         @keys.add("enter", filter=writing & ~empty)
@@ -152,10 +175,7 @@ class Prompt:
         @keys.add(" ", filter=writing & empty)
         def talk(event: KeyPressEvent) -> None:
             if push is not None:
-                try:
-                    push()
-                except GemmaError as fault:
-                    self.calls.say(str(fault))
+                self._talk(push)
 
         return keys
 

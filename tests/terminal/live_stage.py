@@ -12,8 +12,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Literal
 
+from gemma_mlx.commands.speaking import BARGED_IN
 from gemma_mlx.errors import GemmaError
-from gemma_mlx.generation.events import Event
+from gemma_mlx.generation.events import Event, Notice
 from gemma_mlx.terminal.interactive import Interactive, silent_keys
 from gemma_mlx.terminal.plain import LiveConsole
 from gemma_mlx.terminal.repl import Repl, Surface
@@ -32,7 +33,7 @@ class Meter:
 
 
 class LiveStage(Stage):
-    """The conversation; "wait" waits before its first token, the third push fails."""
+    """The conversation; "wait" waits before its first token, a push stops an answer, the third one fails."""
 
     meter = Meter()
     pushes = 0
@@ -40,7 +41,12 @@ class LiveStage(Stage):
     def answer(self, text: str) -> Generator[Event, None, None]:
         if text == "wait":
             time.sleep(0.8)
-        yield from super().answer(text)
+        before = self.pushes
+        for event in super().answer(text):
+            if self.pushes > before:
+                yield Notice(BARGED_IN)
+                return
+            yield event
 
     def spoken(self) -> Generator[Event, None, None]:
         return self.answer("slow")

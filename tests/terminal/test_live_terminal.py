@@ -171,6 +171,25 @@ def test_space_and_enter_push_to_talk_on_an_empty_line_only(room: Open) -> None:
     it.terminal.until(lambda shown: PUSH_KEYS in " ".join(_above(shown)).replace("  ", " "))
 
 
+@pytest.mark.parametrize("key", [" ", ENTER])
+def test_a_push_stops_an_answer_and_what_is_typed_behind_it_stays(room: Open, key: str) -> None:
+    it = room("push")
+    it.type("slow" + ENTER)
+    it.terminal.until(lambda shown: "It takes" in shown)
+    it.type(key + "and then")
+    it.until("> slow", "It takes a while.", "[stopped: you spoke]", "> and then")
+    it.until_below("hearing · 12 of 64 tokens · 21.2 tokens/s")
+
+
+def test_what_is_typed_while_an_answer_comes_is_no_push(room: Open) -> None:
+    it = room("push")
+    it.type("slow" + ENTER)
+    it.terminal.until(lambda shown: "It takes" in shown)
+    it.type("and then ")
+    it.until("> slow", "It takes a while.", "> and then")
+    it.until_below("listening · 12 of 64 tokens · 21.2 tokens/s")
+
+
 def test_without_push_to_talk_space_and_enter_are_what_they_were(room: Open) -> None:
     it = room()
     it.type(ENTER)
