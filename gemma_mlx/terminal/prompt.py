@@ -100,8 +100,8 @@ class Prompt:
 
     def take_pushes(self) -> None:
         """While no prompt is shown: push to talk for each key that waits and does so, up to the first other one. That
-        and all after it stay for the next prompt."""
-        if self._push is None:
+        and all after it stay for the next prompt, and so do all if something half written stands there."""
+        if self._push is None or self._draft.text:
             return
         source = self._session.app.input
         keys = [*get_typeahead(source), *source.read_keys()]

@@ -127,6 +127,35 @@ def test_a_key_that_pushes_does_so_on_an_empty_line_only() -> None:
         assert len(pushes) == 3
 
 
+def test_keys_between_prompts_push_up_to_the_first_other_one() -> None:
+    pushes = list[int]()
+    with desk(lambda: pushes.append(1)) as it:
+        it.keys.send_text(" \n\r a b")
+        it.prompt.take_pushes()
+        assert len(pushes) == 4
+        it.keys.send_text(" c\r")
+        it.prompt.take_pushes()
+        assert len(pushes) == 4
+        assert it.prompt.ask() == "a b c"
+
+
+def test_keys_between_prompts_do_not_push_behind_something_half_written() -> None:
+    pushes = list[int]()
+
+    def speak() -> None:
+        until(it.written)
+        it.prompt.calls.wake()
+
+    with desk(lambda: pushes.append(1)) as it:
+        it.keys.send_text("one")
+        with beside(speak):
+            assert it.prompt.ask() is SPOKEN
+        it.keys.send_text(" two\r")
+        it.prompt.take_pushes()
+        assert it.prompt.ask() == "one two"
+        assert pushes == []
+
+
 def test_wakes_lines_and_keys_of_many_threads() -> None:
     """No wake is lost or comes twice, no key is lost, notices come in order or are counted."""
     wakes, lines, notices, speaking = 50, 40, 100, threading.Lock()
