@@ -73,7 +73,7 @@ class Hearing:
         self._recording = Recording()
         self._parts: tuple[Audio, ...] = ()  # what the chat's open turn has of it
         self._early: _Early | None = None
-        self._before: tuple[History, int] = (), 0  # the chat when the turn began: its history, and what it had dropped
+        self._before: tuple[History, int] = (), 0  # of the chat without `_parts`: its history, and what it had dropped
         self._notices: list[Event] = []  # of answers that were taken back
         self._enough = FEWEST_FRAMES
 
@@ -92,7 +92,7 @@ class Hearing:
                 self.room.tell(text)
             case Opened():
                 self._begin()
-                self.open, self._before = True, (self.room.chat.history, self.room.chat.dropped)
+                self.open = True
             case Sound(samples):
                 self._recording.append(samples)
                 if self._early is None and self._unread() >= self._enough:
@@ -138,9 +138,6 @@ class Hearing:
     def forget(self) -> None:
         """What was said of this turn does not count."""
         self.put_aside()
-        history, dropped = self._before
-        if self.room.chat.history == history:
-            self.room.chat.dropped = dropped
         self._begin()
 
     def _begin(self) -> None:
@@ -165,8 +162,14 @@ class Hearing:
         self._enough = min(max(wanted, FEWEST_FRAMES), MOST_FRAMES)
 
     def _place(self, parts: tuple[Audio, ...]) -> None:
-        """Put these recordings in place of those that the open turn has."""
+        """Put these recordings in place of those that the open turn has. With none, older turns that they had pushed
+        out of the context are read again."""
         chat = self.room.chat
+        history, dropped = self._before
+        if not self._parts:
+            self._before = chat.history, chat.dropped
+        elif not parts and chat.history == history:
+            chat.dropped = dropped
         others = tuple(part for part in chat.pending if part not in self._parts)
         chat.pending, self._parts = (*others, *parts), parts
 

@@ -211,6 +211,22 @@ def test_a_picture_that_is_attached_while_somebody_speaks(gemma: Gemma) -> None:
     answered(hearing, before, picture, *said(40))
 
 
+def test_older_turns_come_back_when_what_pushed_them_out_is_put_aside() -> None:
+    hearing, room = begun(chats.noise(), context=160)
+    room.chat.when_full = "drop"
+    for text in ("Hello!", "And you?", "Good."):
+        end_of(room.chat.reply(text, GREEDY, max_tokens=TOKENS))
+    before = room.chat.history
+    hear(hearing, Opened(), *(sound(i, i + 5) for i in range(0, 100, 5)))
+    dropped = room.chat.dropped
+    assert dropped > 0
+    hearing.put_aside()
+    assert (room.chat.history, room.chat.pending, room.chat.dropped) == (before, (), 0)
+    hear(hearing, sound(100, 101), Paused(101 * FRAME_SAMPLES), Closed(101 * FRAME_SAMPLES))
+    list(hearing.answer())
+    assert room.chat.dropped >= dropped
+
+
 def test_what_does_not_fit_says_so_when_it_is_answered() -> None:
     hearing, room = begun(chats.noise(), context=60)
     hear(hearing, Opened(), *(sound(i, i + 5) for i in range(0, 80, 5)), Paused(70 * FRAME_SAMPLES))

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread, Timer
+from threading import Timer
 
 import pytest
 
@@ -20,6 +20,7 @@ from gemma_mlx.terminal.plain import INPUT_ENDED, LiveConsole
 from gemma_mlx.terminal.repl import BREAK_HINT, SPOKEN_LINE
 from gemma_mlx.terminal.spoken import SPOKEN
 from tests.terminal.terminal import ROOT, Terminal
+from tests.terminal.threads import beside
 
 SECONDS = 60  # until something that should have come is missed
 PROGRAM = ("-m", "tests.terminal.live_stage")
@@ -76,17 +77,6 @@ def soon(work: Callable[[], object]) -> Callable[[], None]:
 def interrupt() -> None:
     """Ctrl-C."""
     os.kill(os.getpid(), signal.SIGINT)
-
-
-@contextmanager
-def beside(*works: Callable[[], object]) -> Iterator[None]:
-    """Threads of their own for these works."""
-    threads = [Thread(target=work) for work in works]
-    for thread in threads:
-        thread.start()
-    yield
-    for thread in threads:
-        thread.join()
 
 
 def test_lines_are_those_of_the_pipe() -> None:

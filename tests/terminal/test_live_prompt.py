@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Thread, Timer
+from threading import Timer
 
 import pytest
 from prompt_toolkit.application import create_app_session
@@ -17,6 +17,7 @@ from prompt_toolkit.output import DummyOutput
 from gemma_mlx.terminal.prompt import Prompt
 from gemma_mlx.terminal.spoken import SPOKEN, Live
 from tests.terminal.live_stage import Meter
+from tests.terminal.threads import beside
 
 SECONDS = 60  # until something that should have come is missed
 LEFT = "\x1b[D"
@@ -44,17 +45,6 @@ def desk(push: Callable[[], None] | None = None) -> Iterator[Desk]:
             yield Desk(keys, push)
         finally:
             late.cancel()
-
-
-@contextmanager
-def beside(*works: Callable[[], object]) -> Iterator[None]:
-    """Threads of their own for these works."""
-    threads = [Thread(target=work) for work in works]
-    for thread in threads:
-        thread.start()
-    yield
-    for thread in threads:
-        thread.join()
 
 
 def until(seen: Callable[[], bool]) -> None:
