@@ -190,7 +190,7 @@ def render(plan: Plan, families: Families, index: int) -> Sample:
     """The picture of a pool at `index`, which depends on nothing else than the three."""
     rng = random.Random(f"{plan.seed} {plan.split} {plan.crops} {index}")
     font = rng.choice(families[rng.choice(sorted(families))])
-    text = (strings.draw if plan.split == "train" else strings.even)(rng, plan.split, LONGEST[plan.split])
+    text = strings.draw(rng, plan.split, LONGEST[plan.split])
     if plan.crops and index < plan.count // 3:
         return pool_files.sample(easy(rng, text, font), 0)
     if rng.random() < TEXTLESS:

@@ -32,14 +32,6 @@ def draw(rng: random.Random, split: str, longest: int = 8) -> str:
             return text
 
 
-def even(rng: random.Random, split: str, longest: int) -> str:
-    """A text of the split, with each length up to `longest` as often: what held-out pictures show."""
-    length = rng.randint(1, longest)
-    while len(text := draw(rng, split, length)) < length:
-        pass
-    return text
-
-
 def _random(rng: random.Random) -> str:
     (length,) = rng.choices(tuple(_LENGTHS), tuple(_LENGTHS.values()))
     return "".join(rng.choices(CHARACTERS, k=length))

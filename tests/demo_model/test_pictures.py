@@ -4,7 +4,6 @@ Lettered in the font that Pillow carries; no other is needed.
 """
 
 import random
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -57,9 +56,6 @@ def test_a_text_is_on_one_side_by_its_checksum_alone() -> None:
     lengths = {len(text) for text in drawn["train"]}
     assert lengths == set(range(1, 9))
     assert max(len(strings.draw(rng, "held_out", 6)) for _ in range(200)) == 6
-    lengths = Counter(len(strings.even(rng, "held_out", 6)) for _ in range(1200))
-    assert sorted(lengths) == [1, 2, 3, 4, 5, 6]
-    assert min(lengths.values()) > 150
     assert set("".join(drawn["train"])) == set(strings.CHARACTERS)
 
 
