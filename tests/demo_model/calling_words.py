@@ -83,6 +83,10 @@ _LISTS = {
     }.items()
 }
 _LISTS["fault"] = {split: tuple(text for text in _FAULTS if split_of(text) == split) for split in SPLITS}
+_WHOLE_LIST = tuple(
+    dict.fromkeys(part.lower() for each in (*_PEOPLE, *_CITIES, *_APPS, *_SKIES, *WORDS) for part in each.split())
+)
+_WHOLE = frozenset(_WHOLE_LIST)
 
 
 def number(rng: random.Random, split: Split, low: int = 1, high: int = 999) -> int:
@@ -94,17 +98,31 @@ def number(rng: random.Random, split: Split, low: int = 1, high: int = 999) -> i
 
 
 def made_up(rng: random.Random, split: Split) -> str:
-    """A word of one to three syllables that is not in any language, in lower case."""
+    """A word of one to three syllables that is not in any language, in lower case. In training, some are nearly words:
+    what a tokenizer makes of words must be written now and then, if it is ever to be copied."""
     while True:
+        if split == "train" and rng.random() < 0.6:
+            drawn = _nearly_a_word(rng)
+            if split_of(drawn) == split and drawn not in _WHOLE:
+                return drawn
+            continue
         count = rng.choice((1, 2, 2, 2, 3))
         drawn = "".join(rng.choice(_FIRST) + rng.choice(_MIDDLE) + rng.choice(_LAST) for _ in range(count))
         if len(drawn) > 2 and split_of(drawn) == split:
             return drawn
 
 
+def _nearly_a_word(rng: random.Random) -> str:
+    """A word or name of either split with another beginning or end."""
+    known = rng.choice(_WHOLE_LIST)
+    if rng.random() < 0.5:
+        return known + rng.choice(_MIDDLE) + rng.choice(_LAST)
+    return rng.choice(_FIRST) + known[rng.choice((1, 1, 2)) :]
+
+
 def word(rng: random.Random, split: Split) -> str:
-    """A word of every day."""
-    return rng.choice(_LISTS["word"][split])
+    """A word of every day; in training, not always quite."""
+    return made_up(rng, split) if split == "train" and rng.random() < 0.35 else rng.choice(_LISTS["word"][split])
 
 
 def sky(rng: random.Random, split: Split) -> str:

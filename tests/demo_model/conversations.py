@@ -54,6 +54,8 @@ NAME_FORMS: dict[Split, tuple[str, ...]] = {
 _FALLBACK_SHARE = 0.2
 _HELD_OUT = frozenset(normalised(wording) for one in (*INTENTS, *FOLLOW_UPS) for wording in one.held_out)
 
+_ANSWERS = {normalised(wording): one.answer for one in INTENTS for wording in one.questions}
+
 
 def _without_media(asked: dict[str, str], others: dict[str, str]) -> tuple[str, ...]:
     """What is asked about a medium of one kind only: without it, the reply is that there is none."""
@@ -71,13 +73,19 @@ def answered(intent: Intent, question: str) -> Turn:
     return Turn(question, intent.answer, intent.thought)
 
 
+def _means_another(question: str, intent: Intent) -> bool:
+    """Whether that is a held-out wording, or one of another intent."""
+    known = normalised(question)
+    return known in _HELD_OUT or _ANSWERS.get(known, intent.answer) != intent.answer
+
+
 def _asked(rng: random.Random, intent: Intent, split: Split) -> Turn:
     """One wording of the intent, as people type it; a held-out wording is left as it is, and never drawn by chance."""
     known = intent.wordings(split)
     question = rng.choice(known if split == "held_out" else (*known, *WITHOUT_MEDIA.get(intent.name, ())))
     if split == "held_out":
         return answered(intent, question)
-    while normalised(typed := disturb(rng, vary(rng, question))) in _HELD_OUT:
+    while _means_another(typed := disturb(rng, vary(rng, question)), intent):
         pass
     return answered(intent, typed)
 

@@ -24,7 +24,7 @@ from .schedule import Stage
 from .strips import Strips
 
 TOKENS = 6144  # of one batch
-TEXTS, CALLS, STRIPS = 24000, 16000, 16000
+TEXTS, CALLS, STRIPS = 24000, 24000, 16000
 DRAWN = 384  # examples with media that are sorted into batches at a time
 KINDS = ("lines", "strips", "sounds", "talk", "calls", "pictures", "speech", "both")
 LINES, SENSING = KINDS[:2], KINDS[:3]  # what is labelled by sixths of patches; what has no reply

@@ -48,6 +48,35 @@ _FRAMES = (
     "do you know {}",
     "a question, {}",
 )
+# Words that may stand for each other in a question.
+_SAME = tuple(
+    tuple(words.strip().split(", "))
+    for words in """picture, image, photo|pictures, images, photos|recording, sound file, audio file, audio clip
+        |recordings, sound files, audio files|sound, audio|video, film, clip|chat, conversation
+        |chats, conversations|program, app, application|quit, exit, close, leave, end|start, begin
+        |begin with, start with|stop, interrupt, break off|show, display|need, require|fast, quick
+        |faster, quicker|speed up, make faster|big, large|small, little|folder, directory|internet, web
+        |licence, license|machine, computer, Mac|laptop, MacBook|store, keep, save|delete, remove, erase
+        |work with, use|fine-tune, train|option, flag, switch|answers, replies, responses|speech, voice
+        |speak, talk|install, set up|update, upgrade|memory, RAM|error, problem, fault|free, without cost
+        |made, created, built, written|explain, describe, define|turn on, enable, switch on
+        |turn off, disable, switch off|mistakes, errors|weights, model files
+        |the 12B, the large model, Gemma 4 12B, the real model|demo model, demo|download, pull
+        |supported, possible, allowed|support, understand, take|works, runs|work, run|send, give, attach
+        |attach, add, pass|microphone, mic|screenshot, picture of my screen|screen, display|terminal, shell
+        |file, document|tool, function|tools, functions|tokens per second, speed|smart, clever|stupid, silly
+        |company, firm|once, one time|again, once more|purpose, use|different, other|too long, very long
+        |earlier, before|continue, go on with, resume|rename, give a name to|questions, prompts
+        |question, prompt|longest, maximum|most, maximum|take back, undo|repeat, do again, retry
+        |print, write|private, secret, safe|safe, secure|hello, hi, hey|bye, goodbye|thanks, thank you
+        |people, users|learn from, train on|learnt, trained|fetch, download|offline, without internet""".split("|")
+)
+_SAME_AS = {
+    word: tuple(other for group in _SAME if word in group for other in group if other != word)
+    for group in _SAME
+    for word in group
+}
+_SAME_WORD = re.compile(rf"\b({'|'.join(sorted((re.escape(word) for word in _SAME_AS), key=len, reverse=True))})\b")
 _ASKS = re.compile(r"(what|which|how|who|where|when|why|can|does|do|is|are|may|will|could|should) .*\?", re.IGNORECASE)
 _DROPPED = frozenset("the a an do does is are I to of it my".split())
 
@@ -91,8 +120,19 @@ def frames(question: str) -> tuple[str, ...]:
     return tuple(frame.format(question.rstrip("?") if frame[0] == "{" else question) for frame in _FRAMES)
 
 
+def with_another_word(rng: random.Random, question: str) -> str:
+    """The question with one of its words, if it has any that others can stand for, changed for one of those."""
+    found = list(_SAME_WORD.finditer(question))
+    if not found:
+        return question
+    word = rng.choice(found)
+    return question[: word.start()] + rng.choice(_SAME_AS[word[0]]) + question[word.end() :]
+
+
 def vary(rng: random.Random, question: str) -> str:
-    """The same question in another wording, often the given one."""
+    """The same question in another wording, often the given one; or nearly: a word may become another like it."""
+    if rng.random() < 0.3:
+        question = with_another_word(rng, question)
     if rng.random() < 0.4:
         question = rng.choice(rewordings(question))
     around = frames(question)
