@@ -58,9 +58,10 @@ class _Tool:
         return ToolCall(self.declaration["name"], arguments, f"call-{number}")
 
 
-def draw(rng: random.Random, split: Split) -> Example:
-    """One example of any kind; `split` is "train" or "held_out"."""
-    return example(_task(rng, split, rng.choices(EXPECTED, _SHARES)[0]))
+def draw(rng: random.Random, split: Split, kinds: Sequence[str] = EXPECTED) -> Example:
+    """One example of one of these kinds."""
+    shares = [_SHARES[EXPECTED.index(kind)] for kind in kinds]
+    return example(_task(rng, split, rng.choices(kinds, shares)[0]))
 
 
 def held_out(count: int, seed: int) -> list[Task]:

@@ -40,7 +40,8 @@ def tasks(pools: Path, count: int) -> dict[str, list[Example]]:
         "both": [both(rng, noise, pictures, utterances, i) for i in shown[: count // 2]],
         "questions": [_alone(question, reply) for question, reply in questions[:count]],
         "conversations": [examples.example(conversations.draw(rng, "held_out")) for _ in range(count)],
-        "calls": [calling.draw(rng, "held_out") for _ in range(count)],
+        "calls": [calling.draw(rng, "held_out", ("call",)) for _ in range(count)],
+        "told": [calling.draw(rng, "held_out", ("answer", "fallback", "talk")) for _ in range(count // 2)],
     }
 
 

@@ -33,7 +33,7 @@ class Stage:
 _TOLD = {"sounds": 0.03, "talk": 0.12, "calls": 0.14, "pictures": 0.25, "both": 0.06}
 _EARLY, _LATE = _TOLD | {"lines": 0.2, "speech": 0.2}, _TOLD | {"strips": 0.32, "speech": 0.08}
 _SEEING = {"strips": 0.38, "sounds": 0.02, "talk": 0.08, "calls": 0.1, "pictures": 0.28, "speech": 0.07, "both": 0.07}
-_READING = {"strips": 0.14, "sounds": 0.03, "talk": 0.13, "calls": 0.19, "pictures": 0.38, "speech": 0.07, "both": 0.06}
+_READING = {"strips": 0.1, "sounds": 0.02, "talk": 0.18, "calls": 0.2, "pictures": 0.38, "speech": 0.07, "both": 0.05}
 STAGES = (
     Stage(2400, {"lines": 1}),
     Stage(1400, {"lines": 0.5, "sounds": 0.5}),
@@ -43,7 +43,7 @@ STAGES = (
     Stage(2000, _LATE, rate=(0.4, 0.16), whole=0.4, new=0.45, helping=0.3),
     Stage(2200, {"strips": 0.94, "sounds": 0.06}, rate=(0.5, 0.05)),
     Stage(3800, _SEEING, rate=(0.4, 0.15), lower=0.15, whole=0.4, new=0.4),
-    Stage(5800, _READING, rate=(0.3, 0.05), lower=0.7, whole=0.12, new=0.6),
+    Stage(6000, _READING, rate=(0.3, 0.05), lower=0.7, whole=0.12, new=0.6),
     Stage(900, _READING, rate=(0.05, 0.001), lower=0.7, whole=0.25, new=0.4, rounded=True),
 )
 STEPS = sum(stage.steps for stage in STAGES)
