@@ -74,7 +74,7 @@ def steps(collate: Collator, pools: Path) -> list[Step]:
         patch.setattr(fonts, "available", lambda _: FAMILIES)
         made = Mixture(collate, pools, seed=2, texts=200, calls=50)
         evenly = Stage(1, dict.fromkeys(mixture.KINDS, 1), new=0.3)
-        return [made.step(stage) for stage in (*STAGES, evenly, evenly) for _ in range(9)]
+        return [made.step(stage) for stage in (*STAGES, *[evenly] * 4) for _ in range(9)]
 
 
 def _rows(pool: PicturePool, i: int) -> np.ndarray:
