@@ -59,7 +59,7 @@ class _Tool:
 
 
 def draw(rng: random.Random, split: Split, kinds: Sequence[str] = EXPECTED) -> Example:
-    """One example of one of these kinds."""
+    """One example of one of these kinds, in their shares; `split` is "train" or "held_out"."""
     shares = [_SHARES[EXPECTED.index(kind)] for kind in kinds]
     return example(_task(rng, split, rng.choices(kinds, shares)[0]))
 

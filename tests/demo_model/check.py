@@ -64,8 +64,8 @@ def answered(gemma: Gemma, collate: Collator, groups: dict[str, list[Example]]) 
 
 def _said(gemma: Gemma, ids: Sequence[int]) -> list[int]:
     """A reply without its thought."""
-    end = gemma.tokenizer.specials["<channel|>"]
-    return list(ids)[len(ids) - list(ids)[::-1].index(end) :] if end in ids else list(ids)
+    said, end = list(ids), gemma.tokenizer.specials["<channel|>"]
+    return said[len(said) - said[::-1].index(end) :] if end in said else said
 
 
 def loss_by_packing(collate: Collator, work: Path, groups: dict[str, list[Example]]) -> dict[str, list[float]]:

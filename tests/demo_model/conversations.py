@@ -53,7 +53,6 @@ NAME_FORMS: dict[Split, tuple[str, ...]] = {
 }
 _FALLBACK_SHARE = 0.2
 _HELD_OUT = frozenset(normalised(wording) for one in (*INTENTS, *FOLLOW_UPS) for wording in one.held_out)
-
 _ANSWERS = {normalised(wording): one.answer for one in INTENTS for wording in one.questions}
 
 

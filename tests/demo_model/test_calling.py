@@ -205,6 +205,19 @@ def test_no_wording_is_in_both_splits(kind: Kind) -> None:
             assert set(re.findall(r"\{(\w+)\}", form)) == set(kind.slots), form
 
 
+@pytest.mark.weights
+def test_held_out_words_are_the_same_pieces_wherever_they_stand() -> None:
+    tokenizer = RustTokenizer.from_file(str(DEMO / "tokenizer.json"))
+
+    def spelt_anew(word: str) -> bool:
+        pieces = (tokenizer.encode(text, add_special_tokens=False).tokens for text in (f" {word}", word))
+        behind, alone = ([piece.strip(" ▁Ġ") for piece in found] for found in pieces)
+        return [piece for piece in behind if piece] != alone
+
+    assert [word for word in calling_words._LISTS["word"]["held_out"] if spelt_anew(word)] == []
+    assert all(map(spelt_anew, calling_words.SPELT_ANEW))
+
+
 def test_a_seed_fixes_the_draws() -> None:
     first, again, other = ([calling.draw(rng, "train") for _ in range(20)] for rng in map(random.Random, (1, 1, 2)))
     assert [(e.prompt, e.reply) for e in first] == [(e.prompt, e.reply) for e in again]
