@@ -67,6 +67,8 @@ WITHOUT_MEDIA = {
     "no_recording": _without_media(asking.SOUND, asking.PICTURE),
 }
 
+_WITHOUT_MEDIA_ANSWERS = tuple(BY_NAME[name].answer for name in WITHOUT_MEDIA)
+
 
 def answered(intent: Intent, question: str) -> Turn:
     return Turn(question, intent.answer, intent.thought)
@@ -101,6 +103,13 @@ def plain_turn(rng: random.Random, split: Split = "train") -> Turn:
     if rng.random() < _FALLBACK_SHARE:
         return _unknown(rng, split)
     return _asked(rng, rng.choice(INTENTS), split)
+
+
+def turn_beside_media(rng: random.Random) -> Turn:
+    """A plain turn of a conversation with a picture or a recording: one that does not ask for either."""
+    while (turn := plain_turn(rng)).answer in _WITHOUT_MEDIA_ANSWERS:
+        pass
+    return turn
 
 
 def _draw_name(rng: random.Random, split: Split) -> str:

@@ -24,7 +24,7 @@ from .schedule import Stage
 from .strips import Strips
 
 TOKENS = 6144  # of one batch
-TEXTS, CALLS, STRIPS = 24000, 24000, 16000
+TEXTS, CALLS, STRIPS = 48000, 24000, 16000
 DRAWN = 384  # examples with media that are sorted into batches at a time
 KINDS = ("lines", "strips", "sounds", "talk", "calls", "pictures", "speech", "both")
 LINES, SENSING = KINDS[:2], KINDS[:3]  # what is labelled by sixths of patches; what has no reply
@@ -199,13 +199,18 @@ class Mixture:
         return self._surround(turn, None, (seen, heard))
 
     def _surround(self, shown: Turn, follow: Turn | None, media: tuple[Media, ...]) -> Example:
-        """A conversation around the turn: alone, after a plain turn, or followed by a second question."""
+        """A conversation around the turn: alone, or with a plain turn before or after it, or with a second question
+        about the same, at once or after a plain turn."""
         kind = self.rng.random()
         turns: tuple[Turn, ...] = (shown,)
         if kind < 0.08:
-            turns = (conversations.plain_turn(self.rng, "train"), shown)
-        elif kind < 0.2 and follow:
+            turns = (conversations.plain_turn(self.rng), shown)
+        elif kind < 0.22:
+            turns = (shown, conversations.turn_beside_media(self.rng))
+        elif kind < 0.32 and follow:
             turns = (shown, follow)
+        elif kind < 0.36 and follow:
+            turns = (shown, conversations.turn_beside_media(self.rng), follow)
         system = conversations.draw_system(self.rng) if self.rng.random() < 0.4 else None
         turns = tuple(conversations.styled(turn, system) for turn in turns)
         return examples.example(Conversation(turns, system, self.rng.random() < 0.1), media)
