@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 _OUTPUT_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
-app.command(epilog=demo.EXAMPLES, hidden=True)(guarded(demo.demo))  # shown once the model answers all of it
+app.command(epilog=demo.EXAMPLES)(guarded(demo.demo))
 app.command(epilog=ask.EXAMPLES)(guarded(with_settings(ask.ask)))
 app.command(epilog=chat.EXAMPLES)(guarded(with_settings(chat.chat)))
 app.command(epilog=transcribe.EXAMPLES)(guarded(with_settings(transcribe.transcribe)))

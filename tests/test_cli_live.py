@@ -15,13 +15,14 @@ from gemma_mlx.commands.listening import LISTENING
 from tests.capture.soundserver import VirtualMicrophone, virtual_microphone
 from tests.program import SECONDS, running
 
+SAID = 'I hear "red 7 stop".'
 COMMON = (
     "--model",
     "demo",
     "--temperature",
     "0",
     "--max-tokens",
-    "12",
+    "24",
     "--mic",
     "--device",
     "pulse",
@@ -47,7 +48,7 @@ def test_a_question_is_spoken_and_answered(room: VirtualMicrophone) -> None:
     with running("ask", *COMMON) as program:
         program.shows(LISTENING)
         room.play(voice())
-        program.shows("I hear speech.")
+        program.shows(SAID)
         assert program.process.wait(SECONDS) == 0
 
 
@@ -55,7 +56,7 @@ def test_a_conversation_is_spoken_and_typed(room: VirtualMicrophone) -> None:
     with running("chat", "--no-save", *COMMON) as program:
         program.shows(LISTENING)
         room.play(voice())
-        program.shows("I hear speech.")
+        program.shows(SAID)
         program.type("hello")
         program.shows("Hello!")
         program.type("/mute on")
@@ -65,7 +66,7 @@ def test_a_conversation_is_spoken_and_typed(room: VirtualMicrophone) -> None:
         program.type("/mute off")
         program.shows("listening", 2)
         room.play(voice())
-        program.shows("I hear speech.", 2)
+        program.shows(SAID, 2)
         program.shows("(spoken)", 2)
         assert sum("(spoken)" in line for line in program.lines) == 2
         assert program.process.stdin is not None

@@ -181,7 +181,6 @@ def test_the_function_to_type_is_the_one_that_is_run(samples: Path) -> None:
 # --- The answers themselves: what follows fails with any other model or other bundled files than the demo's own. ---
 
 
-@pytest.mark.weights
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_the_demo_model_answers_what_the_tour_expects(step: Step) -> None:
     for turn, found, scene in play(step, samples_directory()):

@@ -93,7 +93,7 @@ def test_a_context_that_the_model_does_not_hold(demo: Path, context: int) -> Non
 
 def test_a_tokenizer_with_more_tokens_than_the_model(demo: Path) -> None:
     _changed(demo / "config.json", lambda raw: raw["text_config"].update(vocab_size=1500))
-    with pytest.raises(CheckpointError, match="the tokenizer has 1536 tokens, the model 1500"):
+    with pytest.raises(CheckpointError, match="the tokenizer has 2048 tokens, the model 1500"):
         load(demo)
 
 
@@ -119,7 +119,7 @@ def test_a_damaged_generation_config(demo: Path, change: dict[str, Any]) -> None
         (lambda raw: raw.update(backbone_hidden_size=128), "hidden size 128, the model's is 64"),
         (lambda raw: raw["text_config"].update(head_dim=64), "head size of sliding layers 64, the model's is 32"),
         (lambda raw: raw["text_config"].update(global_head_dim=32), "head size of full layers 32, the model's is 64"),
-        (lambda raw: raw["text_config"].update(vocab_size=64), "vocabulary 64, the model's is 1536"),
+        (lambda raw: raw["text_config"].update(vocab_size=64), "vocabulary 64, the model's is 2048"),
     ],
 )
 def test_the_drafter_of_another_model(

@@ -28,7 +28,6 @@ from .answers import FALLBACK
 from .conversations import Conversation, Turn
 from .examples import Collator, Example
 
-pytestmark = pytest.mark.weights
 SEED = 41
 DEPTH = 3
 SNR = 15.0  # dB

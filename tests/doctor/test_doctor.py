@@ -190,7 +190,7 @@ def test_a_fault_is_a_finding_and_nothing_is_lost() -> None:
     *lines, fault, summary = run.out.splitlines()
     assert [line for line in lines if line[9:].startswith("model ")]
     assert fault.startswith("fix      golden ")
-    assert "vocabulary of 1536 tokens" in fault
+    assert "vocabulary of 2048 tokens" in fault
     assert "1 to fix" in summary
     assert (run.code, run.err) == (1, "")
     answer = doctor_json("--golden", "--model", "demo")

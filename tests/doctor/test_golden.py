@@ -109,7 +109,7 @@ def test_the_first_difference_is_named() -> None:
 
 
 def test_another_vocabulary_is_refused_before_loading() -> None:
-    with pytest.raises(ConfigError, match="vocabulary of 1536 tokens, the golden prompts one of 262144"):
+    with pytest.raises(ConfigError, match="vocabulary of 2048 tokens, the golden prompts one of 262144"):
         golden.refuse_other_vocabulary(golden.read_golden(), prepare("demo"))
 
 

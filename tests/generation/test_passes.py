@@ -21,7 +21,6 @@ KNOWN = (
 )
 
 
-@pytest.mark.weights
 @pytest.mark.parametrize(("depth", "most"), [(1, 0.62), (3, 0.5)])
 def test_passes_for_each_token(depth: int, most: float) -> None:
     found = figures(load("demo"), partial(Fixed, depth), tasks(3))

@@ -10,7 +10,7 @@ from gemma_mlx.inputs.tokenizer import Tokenizer
 
 DEMO = Path(__file__).parents[2] / "gemma_mlx" / "assets" / "demo"
 ROPE = RopeConfig("default", 1e4)
-TEXT = TextConfig(64, 128, 2, 2, 1, 32, 1, 32, ("sliding_attention", "full_attention"), 16, 1536, ROPE, ROPE)
+TEXT = TextConfig(64, 128, 2, 2, 1, 32, 1, 32, ("sliding_attention", "full_attention"), 16, 2048, ROPE, ROPE)
 
 
 def demo_config(

@@ -123,7 +123,6 @@ def test_words_the_demo_needs_are_single_tokens(rust: Tokenizer) -> None:
         assert len(rust.encode(word)) == 1, word
 
 
-@pytest.mark.weights
 def test_the_demo_files_are_what_the_script_makes(tmp_path: Path) -> None:
     assert load_tokenizer(DEMO).vocab_size == build_tokenizer.VOCAB_SIZE
     build_tokenizer.main(tmp_path)

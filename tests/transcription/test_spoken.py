@@ -45,10 +45,10 @@ def test_no_spoken_word_is_cut_or_left_out(rule: Rule, spare: int) -> None:
     assert len(words) > 60
 
 
-@pytest.mark.weights
-def test_half_an_hour_of_the_vocabulary() -> None:
+@pytest.mark.parametrize("minutes", [4, pytest.param(29, marks=pytest.mark.rehearsal)])
+def test_a_long_recording_of_the_vocabulary(minutes: int) -> None:
     """Every word once, as far as the model hears single utterances: within three points of what it must."""
-    said = list(utterances(np.random.default_rng(SEED), 29 * 60))
+    said = list(utterances(np.random.default_rng(SEED), minutes * 60))
     found = list(
         passages(clips((samples for _, samples, _ in said), Rule(), "a.wav"), Recogniser(demo(), Task()), Task())
     )
