@@ -196,3 +196,29 @@ def test_transcripts_are_what_is_printed(transcript: Transcript, monkeypatch: py
         assert screen == printed
     else:
         assert screen == transcript.printed
+
+
+DEMO_ROWS = {
+    "up to three words, voices never heard, noise at 15 dB": "spoken",
+    "four or five words": "spoken_4_5",
+    "up to six characters in pictures, fonts never seen": "pictures",
+    "the same pictures, asked for digits, letters or the whole": "pictures_asked",
+    "which of two pictures shows a text": "which",
+    "a spoken question about a picture": "both",
+    "questions on gemma-mlx, wordings never read": "questions",
+    "conversations of several turns": "conversations",
+    "tool calls: name and arguments": "calls",
+    "answers from results, and questions beside declared tools": "told",
+    "drafts accepted, three a round, all tasks": "acceptance",
+}
+
+
+def test_the_figures_of_the_demo_model_are_those_of_the_results() -> None:
+    measured = results("held-out tasks")[-1]
+    rows = dict(re.findall(r"^\| (.*?) \| ([\d.]+) % \|", README.partition("### The demo model")[2], re.MULTILINE))
+    assert rows == {row: f"{100 * measured['right'][key]:.1f}" for row, key in DEMO_ROWS.items()}
+    lost = max(100 * (whole - packed) for whole, packed in measured["float32_and_packed"].values())
+    assert f"of any of them | {lost:.1f} points |" in README
+    same, count = measured["same_ids_as_reference"]
+    assert f"as the reference's | {same} of {count} |" in README
+    assert f"{sum(measured['tasks'].values()):,} tasks ([held-out tasks]" in README

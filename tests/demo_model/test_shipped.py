@@ -217,7 +217,7 @@ def _check(group: Callable[[], list[Task]], least: int) -> None:
         (thinking, 7),
         (calls, 15),
         (pictures_70, 9),
-        (pictures_280, 6),
+        (pictures_280, 3),
         (which, 6),
         (videos, 3),
         (without_speech, 4),
