@@ -40,15 +40,17 @@ def demo() -> Gemma:
 
 @cache
 def noise() -> Gemma:
-    """The demo model's shape with weights that mean nothing, and the demo's drafter, which is always wrong."""
-    rng = np.random.default_rng(1)
-    model = GemmaModel(demo().config)
+    """The demo model's shape with weights that mean nothing and a window that short chats go past, and the demo's
+    drafter, which is always wrong."""
+    rng, config = np.random.default_rng(1), demo().config
+    config = replace(config, text_config=replace(config.text_config, sliding_window=64))
+    model = GemmaModel(config)
     drawn = {
         path: mx.array((rng.standard_normal(old.shape) / old.shape[-1] ** 0.5).astype(np.float32) + (old.ndim == 1))
         for path, old in dict(tree_flatten(model.parameters())).items()
     }
     model.update(tree_unflatten(list(drawn.items())))
-    return replace(demo(), model=model, stop_ids=frozenset())
+    return replace(demo(), config=config, model=model, stop_ids=frozenset())
 
 
 def with_snapshots(gemma: Gemma, count: int) -> Gemma:

@@ -183,11 +183,11 @@ def test_progress_ends_with_all_bytes(source: Path, four_bit: Path) -> None:
     assert seen[-1][0] == seen[-1][1] == Source.read(source).weights.nbytes
 
 
-def test_logits_agree_the_more_the_less_is_lost(tmp_path: Path) -> None:
+def test_logits_agree_the_more_the_less_is_lost(tmp_path: Path, plain_demo: Path) -> None:
     found: dict[str, Agreement] = {}
     for recipe in ("bf16", "8bit", "4bit"):
-        convert(DEMO, tmp_path / recipe, find_recipe(recipe))
-        found[recipe] = agreement.agreement(Source.read(DEMO), Source.read(tmp_path / recipe))
+        convert(plain_demo, tmp_path / recipe, find_recipe(recipe))
+        found[recipe] = agreement.agreement(Source.read(plain_demo), Source.read(tmp_path / recipe))
     assert found["bf16"].top1 == 1
     assert found["bf16"].divergence == pytest.approx(0, abs=1e-6)
     assert 0 < 10 * found["8bit"].divergence < found["4bit"].divergence

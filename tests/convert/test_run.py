@@ -104,18 +104,17 @@ def test_it_loads_as_packed_and_unpacked(tmp_path: Path, recipe: str) -> None:
     assert np.abs(wanted - got).max() < 2e-4 * np.ptp(wanted)
 
 
-def test_the_assistant(tmp_path: Path) -> None:
+def test_the_assistant(tmp_path: Path, plain_assistant: Path) -> None:
     source = checkpoints.drafter(tmp_path / "a")
     with pytest.raises(GemmaError, match=r"packs nothing of"):
         convert(source, tmp_path / "b", RECIPES["8bit"])
     (line,) = warnings(Source.read(source), DRAFTER_RECIPES["8bit"])
     assert "tensors stay as stored, their width is no multiple of the group: model.embed_tokens.weight is one" in line
-    demo = Path(__file__).parents[2] / "gemma_mlx" / "assets" / "demo-assistant"
-    report = convert(demo, tmp_path / "b", DRAFTER_RECIPES["4bit"])
+    report = convert(plain_assistant, tmp_path / "b", DRAFTER_RECIPES["4bit"])
     assert report.bits == {"language": 4}
     load_drafter(tmp_path / "b")
-    assert set(checkpoints.raw_bytes(demo)) <= checkpoints.raw_bytes(tmp_path / "b").keys()
-    assert warnings(Source.read(demo), DRAFTER_RECIPES["4bit"]) == ()
+    assert set(checkpoints.raw_bytes(plain_assistant)) <= checkpoints.raw_bytes(tmp_path / "b").keys()
+    assert warnings(Source.read(plain_assistant), DRAFTER_RECIPES["4bit"]) == ()
 
 
 def test_packing_again(tmp_path: Path) -> None:

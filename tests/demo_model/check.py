@@ -11,8 +11,10 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -29,7 +31,8 @@ from .lean import Lean
 from .shapes import target_config
 
 HERE = Path(__file__).parent
-DEPTH = 3
+DEPTH, PROMPTS = 3, 200
+ALL = 1000  # more than there are held-out tasks of a pool or wordings
 
 
 @dataclass
@@ -49,17 +52,33 @@ class Counted:
         self.depths.record(done)
 
 
-def answered(gemma: Gemma, collate: Collator, groups: dict[str, list[Example]]) -> dict[str, float]:
-    """Share answered right of each group, and of drafts accepted over all."""
-    found, counted = {}, Counted()
-    for name, group in groups.items():
-        right = 0
-        for one in group:
-            ids = answer(gemma, prompt_of(collate, one), counted)
-            right += _said(gemma, ids) == _said(gemma, collate.encode(one.reply))
-        found[name] = round(right / len(group), 4)
-        print(f"{name}: {right} of {len(group)}", file=sys.stderr, flush=True)
-    return found | {"acceptance": round(counted.accepted / max(1, counted.drafted), 4)}
+@dataclass(frozen=True)
+class Check:
+    """What is measured: `count` tasks of each kind, all there are of the kinds in `whole`."""
+
+    pools: Path
+    model: str
+    work: Path | None
+    count: int
+    whole: tuple[str, ...] = ()
+
+    @property
+    def collate(self) -> Collator:
+        return Collator(self.pools / "tokenizer")
+
+    def groups(self) -> dict[str, list[Example]]:
+        found = tasks(self.pools, self.count)
+        return found | {name: tasks(self.pools, ALL)[name] for name in self.whole}
+
+
+def answered(check: Check, name: str) -> tuple[int, int, Counted]:
+    """How many tasks of the group are answered right, how many there are, and what came of the drafts."""
+    gemma, collate, counted, right = load(check.model), check.collate, Counted(), 0
+    group = check.groups()[name]
+    for one in group:
+        ids = answer(gemma, prompt_of(collate, one), counted)
+        right += _said(gemma, ids) == _said(gemma, collate.encode(one.reply))
+    return right, len(group), counted
 
 
 def _said(gemma: Gemma, ids: Sequence[int]) -> list[int]:
@@ -68,24 +87,47 @@ def _said(gemma: Gemma, ids: Sequence[int]) -> list[int]:
     return said[len(said) - said[::-1].index(end) :] if end in said else said
 
 
-def loss_by_packing(collate: Collator, work: Path, groups: dict[str, list[Example]]) -> dict[str, list[float]]:
-    """Shares right with float32 weights and with packed ones, in torch."""
+def loss_by_packing(check: Check) -> dict[str, list[float]]:
+    """Shares right with float32 weights and with packed ones, in torch, of at least twice as many tasks."""
+    assert check.work is not None
+    collate = check.collate
     model = reference.build_target(target_config(collate.specials, collate.vocab_size))
-    model.load_state_dict(torch.load(work / "state.pt", weights_only=True)["model"], strict=False)
+    model.load_state_dict(torch.load(check.work / "state.pt", weights_only=True)["model"], strict=False)
     whole = Lean(model, lambda value: value, compiled=False)
     rounded = Lean(model, lambda value: packed(value), compiled=False)
-    shares = {name: [share_right(lean, collate, group) for lean in (whole, rounded)] for name, group in groups.items()}
-    print(json.dumps(shares), file=sys.stderr, flush=True)
-    return shares
+    groups = replace(check, count=2 * check.count).groups()
+    return {name: [share_right(lean, collate, group) for lean in (whole, rounded)] for name, group in groups.items()}
 
 
-def agreement(collate: Collator, work: Path, group: Sequence[Example]) -> tuple[int, int]:
-    """Of how many prompts the greedy ids in float32 are the reference's, and how many there were."""
-    directory = work / "float32" / "demo"
+def agreement(check: Check) -> tuple[int, int]:
+    """Of how many prompts of all kinds the greedy ids in float32 are the reference's, and how many there were."""
+    assert check.work is not None
+    collate, directory = check.collate, check.work / "float32" / "demo"
+    groups = tasks(check.pools, check.count).values()
+    mixed = [one for group in groups for one in group[:: max(1, 9 * check.count // PROMPTS)]][:PROMPTS]
     gemma = load(str(directory), LoadOptions(dtype="float32", draft="off"))
     target = reference.Target.from_pretrained(directory, dtype=torch.float32)
-    same = sum(reference_agrees(target, collate, one, answer(gemma, prompt_of(collate, one), None)) for one in group)
-    return same, len(group)
+    same = sum(reference_agrees(target, collate, one, answer(gemma, prompt_of(collate, one), None)) for one in mixed)
+    return same, len(mixed)
+
+
+def measured(check: Check, processes: int) -> dict[str, object]:
+    """All figures; each group is answered in a process, so many at a time."""
+    names = sorted(check.groups(), key=lambda name: name not in check.whole)  # what takes longest begins
+    with ProcessPoolExecutor(processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        parts = {name: pool.submit(answered, check, name) for name in names}
+        others: dict[str, Future[object]] = {}
+        if check.work:
+            others["float32_and_packed"] = pool.submit(loss_by_packing, check)
+            others["same_ids_as_reference"] = pool.submit(agreement, check)
+        for name, part in parts.items():
+            print(f"{name}: {part.result()[0]} of {part.result()[1]}", file=sys.stderr, flush=True)
+        found = {name: parts[name].result() for name in check.groups()}
+        drafted, accepted = (sum(getattr(part[2], kind) for part in found.values()) for kind in ("drafted", "accepted"))
+        right = {name: round(share / count, 4) for name, (share, count, _) in found.items()}
+        result: dict[str, object] = {"tasks": {name: count for name, (_, count, _) in found.items()}}
+        result["right"] = right | {"acceptance": round(accepted / max(1, drafted), 4)}
+        return result | {name: part.result() for name, part in others.items()}
 
 
 def main() -> None:
@@ -95,21 +137,19 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="directory of the trained model: also measure packing and agreement")
     parser.add_argument("--model", default="demo", help="what answers")
     parser.add_argument("--count", type=int, default=200, help="tasks of each kind")
+    parser.add_argument("--all", nargs="*", default=[], help="kinds of which all tasks are asked")
+    parser.add_argument("--processes", type=int, default=2, help="groups that are answered at a time")
     options = parser.parse_args()
-    collate, start = Collator(options.pools / "tokenizer"), time.monotonic()
-    groups = tasks(options.pools, options.count)
+    check = Check(options.pools, options.model, options.work, options.count, tuple(options.all))
+    start = time.monotonic()
+    arguments = ["--work WORK"] * bool(options.work) + [f"--count {options.count}"]
+    arguments += [f"--all {' '.join(options.all)}"] * bool(options.all)
     result: dict[str, object] = {
         "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python -m tests.demo_model.check POOLS --work WORK --count {options.count}",
-        "tasks": {name: len(group) for name, group in groups.items()},
-        "right": answered(load(options.model), collate, groups),
+        "command": f"python -m tests.demo_model.check POOLS {' '.join(arguments)}",
+        **measured(check, options.processes),
+        "seconds": round(time.monotonic() - start),
     }
-    if options.work:
-        result["float32_and_packed"] = loss_by_packing(collate, options.work, tasks(options.pools, 2 * options.count))
-        mixed = [one for group in groups.values() for one in group[:: max(1, 9 * options.count // 200)]][:200]
-        same, count = agreement(collate, options.work, mixed)
-        result["same_ids_as_reference"] = [same, count]
-    result["seconds"] = round(time.monotonic() - start)
     print(json.dumps(result, indent=1))
     with (HERE / "results.jsonl").open("a", encoding="utf-8") as results:
         results.write(json.dumps(result) + "\n")

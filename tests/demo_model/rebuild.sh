@@ -16,4 +16,4 @@ made pictures_held_out || run -m tests.demo_model.pictures --count 600 --split h
 run -m tests.demo_model.train "$pools" --work "$work"
 [ -e "$work/drafter.done" ] || { run -m tests.demo_model.drafting "$pools" --work "$work" && touch "$work/drafter.done"; }
 run -m tests.demo_model.finish "$pools" --work "$work"
-run -m tests.demo_model.check "$pools" --work "$work"
+run -m tests.demo_model.check "$pools" --work "$work" --count 150 --all pictures questions

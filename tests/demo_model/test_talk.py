@@ -80,6 +80,13 @@ def test_what_is_asked_about_media_is_asked_without_them_too() -> None:
     assert "what is this" not in {question for question, _ in drawn}
 
 
+def test_beside_a_picture_or_a_recording_nothing_asks_for_one() -> None:
+    asking_for_one = {BY_NAME[name].answer for name in conversations.WITHOUT_MEDIA}
+    rng = random.Random(5)
+    assert asking_for_one & {conversations.plain_turn(rng).answer for _ in range(DRAWS)}
+    assert not asking_for_one & {conversations.turn_beside_media(rng).answer for _ in range(DRAWS)}
+
+
 def test_held_out_words_names_and_wordings_are_never_drawn_for_training() -> None:
     held_out = {normalised(question) for one in (*INTENTS, *FOLLOW_UPS) for question in one.held_out}
     unknown = {*HELD_OUT, *HELD_OUT_NAMES}

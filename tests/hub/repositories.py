@@ -12,12 +12,11 @@ import mlx.nn as nn
 
 from gemma_mlx.hub.catalogue import CATALOGUE
 from gemma_mlx.loading import load_model
-from gemma_mlx.models import find_model
+from tests import unpacked
 from tests.hub.server import Files
 from tests.saved import Arrays, arrays, of_mlx_vlm, renamed, write
 
 FOUR, REFERENCE, ASSISTANT = CATALOGUE["4bit"], CATALOGUE["reference"], CATALOGUE["assistant"]
-DEMO = find_model("demo")
 MIXED, COMMIT = "someone/gemma-4-12B-it-qat-4bit", "e" * 40
 
 
@@ -27,13 +26,13 @@ def read_files(directory: Path) -> Files:
 
 @functools.cache
 def reference() -> Files:
-    """The demo model, which has the reference's layout."""
-    return read_files(DEMO)
+    """The demo model, unpacked, which has the reference's layout."""
+    return _plain(unpacked.demo)
 
 
 @functools.cache
 def assistant() -> Files:
-    return read_files(DEMO.parent / "demo-assistant")
+    return _plain(unpacked.assistant)
 
 
 @functools.cache
@@ -58,8 +57,15 @@ def repositories() -> dict[str, dict[str, Files]]:
     }
 
 
+def _plain(write_to: Callable[[Path], Path]) -> Files:
+    with tempfile.TemporaryDirectory() as directory:
+        return read_files(write_to(Path(directory) / "plain"))
+
+
 def _quantized(bits_of: Callable[[str], int]) -> Files:
-    network = load_model(DEMO, dtype="bfloat16")
+    with tempfile.TemporaryDirectory() as directory:
+        network = load_model(unpacked.demo(Path(directory) / "demo"), dtype="bfloat16")
+        mx.eval(network.parameters())
     entries: dict[str, Any] = {}
 
     def choose(path: str, module: nn.Module) -> bool | dict[str, Any]:
@@ -73,7 +79,7 @@ def _quantized(bits_of: Callable[[str], int]) -> Files:
     nn.quantize(network, class_predicate=choose)
     tensors: Arrays = renamed(arrays(network), of_mlx_vlm)
     mx.eval(tensors)
-    raw = json.loads((DEMO / "config.json").read_text())
+    raw = json.loads(reference()["config.json"])
     raw["quantization"] = {"group_size": 64, "bits": 4, "mode": "affine", **entries}
     with tempfile.TemporaryDirectory() as directory:
         write(Path(directory), raw, tensors, shards=2)

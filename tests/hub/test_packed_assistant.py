@@ -17,7 +17,7 @@ from tests.command import gemma_mlx
 from tests.hub.repositories import ASSISTANT
 from tests.hub.server import Hub
 
-MADE = "assistant-4bit: the drafter packed to 4 bits, 0.2 MB"
+MADE = "assistant-4bit: the drafter packed to 4 bits, 0.8 MB"
 
 
 @pytest.fixture

@@ -60,7 +60,9 @@ def test_a_model_on_disk_is_read_from_its_headers() -> None:
     assert found["knobs"]["drafter"]
     narrow = json.loads(gemma_mlx("plan", "--model", "demo", "--dtype", "bfloat16", "--json").out)
     wide = json.loads(gemma_mlx("plan", "--model", "demo", "--dtype", "float32", "--json").out)
-    assert 2 * narrow["parts"][0]["bytes"] == wide["parts"][0]["bytes"]
+    assert narrow["parts"][0]["bytes"] == model_bytes(find_model("demo"), None, 2).weights
+    assert wide["parts"][0]["bytes"] == model_bytes(find_model("demo"), None, 4).weights
+    assert narrow["parts"][0]["bytes"] < wide["parts"][0]["bytes"]
     assert not narrow["verified"]
 
 
