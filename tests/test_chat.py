@@ -250,7 +250,7 @@ def test_settling_a_long_answer_reads_the_answer_alone(
     chat.add(image(8, 9))
     end = end_of(chat.reply("Hello!", GREEDY, max_tokens=180))  # no buffer goes back so far
     settled(chat)
-    tail = 1 if thinking else 6  # of the prompt: what is always read anew, or an empty thought
+    tail = 1 if thinking else 4  # of the prompt: what is always read anew, or an empty thought
     assert reads[-1].cached == end.usage.prompt_tokens - tail
 
 

@@ -205,7 +205,6 @@ def test_no_wording_is_in_both_splits(kind: Kind) -> None:
             assert set(re.findall(r"\{(\w+)\}", form)) == set(kind.slots), form
 
 
-@pytest.mark.weights
 def test_held_out_words_are_the_same_pieces_wherever_they_stand() -> None:
     tokenizer = RustTokenizer.from_file(str(DEMO / "tokenizer.json"))
 
