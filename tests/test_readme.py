@@ -202,7 +202,7 @@ DEMO_ROWS = {
     "up to three words, voices never heard, noise at 15 dB": "spoken",
     "four or five words": "spoken_4_5",
     "up to six characters in pictures, fonts never seen": "pictures",
-    "the same pictures, asked for digits, letters or the whole": "pictures_asked",
+    "150 of these, asked for digits, letters or the whole": "pictures_asked",
     "which of two pictures shows a text": "which",
     "a spoken question about a picture": "both",
     "questions on gemma-mlx, wordings never read": "questions",

@@ -18,11 +18,11 @@ _Z_PIXMAP = 2
 
 
 @contextmanager
-def virtual_screen() -> Iterator[str]:
-    """The name of a screen of `SIZE`, at a free number."""
+def virtual_screen(size: tuple[int, int] = SIZE) -> Iterator[str]:
+    """The name of a screen of that width and height, at a free number."""
     if shutil.which("Xvfb") is None:
         pytest.skip("Xvfb is not installed (Debian and Ubuntu: apt-get install xvfb)")
-    geometry = f"{SIZE[0]}x{SIZE[1]}x24"
+    geometry = f"{size[0]}x{size[1]}x24"
     command = ["Xvfb", "-displayfd", "1", "-screen", "0", geometry, "-nolisten", "tcp", "-noreset"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None

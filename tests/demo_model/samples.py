@@ -36,7 +36,7 @@ def picture(code: str = CODE) -> Image.Image:
         pen.ellipse((x - 7, 80, x + 7, 94), fill=colour)
     pen.ellipse((160, 155, 220, 215), fill=_RED)
     pen.rounded_rectangle((174, 180, 206, 190), 3, fill="white")
-    pen.text((250, 185), code, font=_font(_GLYPHS), fill="#202020", anchor="lm")
+    pen.text((262, 185), code, font=_font(_GLYPHS), fill="#202020", anchor="lm")
     pen.rounded_rectangle((420, 270, 510, 306), 6, fill=_BUTTON, outline="#909090")
     pen.rectangle((443, 285, 487, 291), fill="#404040")
     return canvas
