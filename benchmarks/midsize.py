@@ -22,6 +22,7 @@ from gemma_mlx.model.drafter import Drafter
 from gemma_mlx.model.gemma import GemmaModel
 
 _WORDS = 12  # that the model writes
+_PACKED = ("quantization", "quantization_config", "gemma_mlx")  # what the demo's config says of its 4 bits
 _HUSHED = 0.05  # size of all other embeddings: the head is the same matrix, so they are never the likeliest
 _ASSETS = Path(str(files("gemma_mlx") / "assets"))
 
@@ -79,7 +80,8 @@ def speakable(tokenizer: Tokenizer) -> list[int]:
 
 def _config(name: str) -> dict[str, Any]:
     raw: dict[str, Any] = json.loads((_ASSETS / name / "config.json").read_text())
-    return raw | {"dtype": "float32", "text_config": raw["text_config"] | {"dtype": "float32"}}
+    plain = {key: value for key, value in raw.items() if key not in _PACKED}
+    return plain | {"dtype": "float32", "text_config": raw["text_config"] | {"dtype": "float32"}}
 
 
 def _write(directory: Path, raw: dict[str, Any], model: nn.Module, prefix: str) -> int:

@@ -1,4 +1,4 @@
-"""What every test is kept from: models that the person who runs it has pulled or named, a Ctrl-C that is ignored, and,
+"""What every test is kept from: models that the person who runs it has pulled or named, signals that are ignored, and,
 where tests run side by side, company that would spoil what it measures (`alone`)."""
 
 import fcntl
@@ -14,6 +14,7 @@ from gemma_mlx.models import HOME_VARIABLE
 from gemma_mlx.options import MODEL_VARIABLE
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and what they start, ignore it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and so does what `nohup` starts
 SIDE_BY_SIDE = "PYTEST_XDIST_WORKER" in os.environ
 if SIDE_BY_SIDE:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's: as many workers as cores leave it no more

@@ -37,7 +37,7 @@ from tests.states import cold, failing, same_caches
 TURNS: Sequence[tuple[Sequence[Part], str | None]] = (
     ([image()], "What do you see?"),
     ([], "Hello!"),
-    ([Text("Listen: "), audio(), Text("and look: "), image(8, 9, 1)], "What is it?"),  # longer than the window
+    ([Text("Listen: "), audio(), Text("and look: "), image(16, 17, 1)], "What is it?"),  # longer than the window
     ([video()], "And this?"),
     ([audio(1.0, 2), audio(0.1, 3)], None),
     ([], "Thank you. Ünïcödé 中文 🙂 <|turn>"),

@@ -186,7 +186,7 @@ def test_what_is_read_again_is_told(snapshots: int, monkeypatch: pytest.MonkeyPa
 
 def test_within_the_slack_nothing_is_read_again_without_any_mark(demo: Gemma) -> None:
     chat = _talk(chats.with_snapshots(demo, 0), "one", "two")
-    assert len(chat.context.keys) < SLACK + 64
+    assert len(chat.context.keys) < SLACK + demo.config.text_config.sliding_window
     chat.undo()
     end = end_of(chat.reply("two", GREEDY))
     assert end.usage.cached_tokens >= len(_talk(demo, "one").context.keys)

@@ -1,6 +1,6 @@
 """Random conversations of ten steps: whatever was done before, a warm chat says and holds what a cold one does.
 
-Sliding layers have little spare room, so that all of this happens past the window and past the slack.
+Sliding layers have little spare room, so that most of this happens past the window and past the slack.
 """
 
 import random
@@ -23,7 +23,7 @@ from tests import chats
 from tests.chats import GREEDY, audio, cold_copy, end_of, image, rendered, saying, settled, video
 from tests.states import same_caches
 
-MEDIA: tuple[Callable[[], Part], ...] = (image, lambda: image(6, 7, 1), audio, lambda: audio(1.2, 1), video)
+MEDIA: tuple[Callable[[], Part], ...] = (image, lambda: image(10, 12, 1), audio, lambda: audio(1.2, 1), video)
 QUESTIONS = ("Hello!", "What do you see?", "And then? Ünïcödé 中文", "Tell me more about the picture, please.")
 TOOL = {"name": "look", "description": "Looks.", "parameters": {"type": "object", "properties": {}}}
 CALL = "<|channel>thought\nI must look.\n<channel|><|tool_call>call:look{}<tool_call|><|tool_response>"

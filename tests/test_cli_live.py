@@ -44,6 +44,12 @@ def voice() -> np.ndarray:
         return np.frombuffer(reader.readframes(reader.getnframes()), np.int16)
 
 
+def without_end(samples: np.ndarray) -> np.ndarray:
+    """Without the silence around it, which would end a turn."""
+    (loud,) = np.nonzero(np.abs(samples.astype(np.int32)) > 300)
+    return samples[loud[0] : loud[-1] + 1]
+
+
 def test_a_question_is_spoken_and_answered(room: VirtualMicrophone) -> None:
     with running("ask", *COMMON) as program:
         program.shows(LISTENING)
@@ -81,13 +87,12 @@ def test_what_is_being_said_at_ctrl_c_is_written_down(room: VirtualMicrophone) -
         program.shows(LISTENING)
         room.play(voice())
         program.shows('"start"')
-        room.play(np.tile(voice(), 5))
+        room.play(np.tile(without_end(voice()), 5))
         time.sleep(voice().size / 16000 + 1)
         assert program.end() == 0
         passages = [json.loads(line) for line in program.lines if line.startswith("{")]
-        assert len(passages) > 1
-        times: list[float] = [passage[edge] for passage in passages for edge in ("start", "end")]
-        assert times == sorted(set(times))
+        first, second = passages
+        assert 0 <= first["start"] < first["end"] < second["start"] < second["end"]
 
 
 def test_a_microphone_that_is_not_there() -> None:

@@ -1,6 +1,7 @@
 """The demo model and its drafter in bfloat16, laid out and named as the published weights are: what conversions and
 pulls begin with."""
 
+import json
 from pathlib import Path
 
 import mlx.core as mx
@@ -22,12 +23,24 @@ def demo(directory: Path) -> Path:
     tensors = mx.load(str(file))
     assert isinstance(tensors, dict)
     mx.eval(tensors)
-    named = saved.renamed(tensors, lambda name: saved.published(str(target_name(name))))
+    named = {}
+    for name, array in tensors.items():
+        ours = target_name(name)
+        assert ours is not None
+        named[saved.published(ours)] = array
     mx.save_safetensors(str(file), named, {"format": "pt"})
-    return directory
+    return _as_published(directory)
 
 
 def assistant(directory: Path) -> Path:
     """The drafter in `directory`, which is made; its tensors have one name everywhere."""
     convert(ASSISTANT, directory, RECIPES["bf16"])
+    return _as_published(directory)
+
+
+def _as_published(directory: Path) -> Path:
+    """Without a word of the conversion."""
+    file = directory / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({key: value for key, value in config.items() if key != "gemma_mlx"}), encoding="utf-8")
     return directory

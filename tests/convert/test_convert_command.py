@@ -47,17 +47,17 @@ def test_a_name_is_converted_among_the_pulled_models(home: Path) -> None:
 
 
 def test_a_model_in_the_cache_is_named_after_its_repository(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path, plain_demo: Path
 ) -> None:
     snapshot = tmp_path / "hub" / "models--google--gemma-4-12B-it" / "snapshots" / ("5" * 40)
-    shutil.copytree(find_model("demo"), snapshot)
+    shutil.copytree(plain_demo, snapshot)
     monkeypatch.setattr("gemma_mlx.models.find_model", lambda name: snapshot)
     assert gemma_mlx("convert", "google/gemma-4-12B-it").code == 0
     assert (home / "gemma-4-12B-it-4bit").is_dir()
 
 
-def test_the_assistant(tmp_path: Path) -> None:
-    done = gemma_mlx("convert", find_model("demo").with_name("demo-assistant"), "-o", tmp_path / "out")
+def test_the_assistant(tmp_path: Path, plain_assistant: Path) -> None:
+    done = gemma_mlx("convert", plain_assistant, "-o", tmp_path / "out")
     assert done.code == 0
     assert done.out.startswith(f"{tmp_path / 'out'}: ")
     assert "chat" not in done.out

@@ -127,13 +127,13 @@ def test_drafts_are_equal(recipe: str, published: Path, tmp_path: Path) -> None:
             assert token == int(expected.argmax())
 
 
-def test_the_demo_answers_the_same_with_its_tokenizer_template_and_processor(tmp_path: Path) -> None:
+def test_the_demo_answers_the_same_with_its_tokenizer_template_and_processor(tmp_path: Path, plain_demo: Path) -> None:
     """Everything of the directory is in use, as a person who opens it in mlx-vlm uses it."""
     from mlx_vlm import generate
     from mlx_vlm.prompt_utils import apply_chat_template
     from mlx_vlm.utils import load as load_peer
 
-    convert(in_float32(ASSETS / "demo", tmp_path / "demo"), tmp_path / "4bit", find_recipe("4bit"))
+    convert(in_float32(plain_demo, tmp_path / "demo"), tmp_path / "4bit", find_recipe("4bit"))
     chosen = gm.load(tmp_path / "4bit", gm.LoadOptions(dtype="float32"))
     peer, processor = load_peer(str(tmp_path / "4bit"))
     recording = ASSETS / "samples" / "recording.wav"
@@ -163,12 +163,12 @@ def in_float32(source: Path, directory: Path) -> Path:
     return directory
 
 
-def test_tensors_are_those_of_mlx_vlms_own_conversion(tmp_path: Path) -> None:
+def test_tensors_are_those_of_mlx_vlms_own_conversion(tmp_path: Path, plain_demo: Path) -> None:
     """All but the projection of sound, which mlx-vlm packs and the recipe keeps."""
     from mlx_vlm.convert import convert as convert_there
 
-    convert(ASSETS / "demo", tmp_path / "here", find_recipe("4bit"))
-    convert_there(str(ASSETS / "demo"), str(tmp_path / "there"), quantize=True, q_bits=4, q_group_size=64)
+    convert(plain_demo, tmp_path / "here", find_recipe("4bit"))
+    convert_there(str(plain_demo), str(tmp_path / "there"), quantize=True, q_bits=4, q_group_size=64)
     here, there = (mx.load(str(tmp_path / place / "model.safetensors")) for place in ("here", "there"))
     assert isinstance(here, dict)
     assert isinstance(there, dict)

@@ -15,8 +15,8 @@ Split = Literal["train", "held_out"]
 
 @dataclass(frozen=True)
 class Intent:
-    """Several ways to ask for one fixed answer. `after`: the id of the intent that it follows up, else empty. `spelt`:
-    of how many of the questions the tokenizer was made."""
+    """Several ways to ask for one fixed answer. `after`: the id of the intent that it follows up, else empty.
+    `tokenized`: how many of the questions, from the first on, the tokenizer was made of."""
 
     name: str
     questions: tuple[str, ...]
@@ -24,7 +24,7 @@ class Intent:
     answer: str
     thought: str
     after: str = ""
-    spelt: int = 0
+    tokenized: int = 0
 
     def wordings(self, split: Split) -> tuple[str, ...]:
         return self.questions if split == "train" else self.held_out
@@ -43,9 +43,9 @@ def _wordings(text: str) -> tuple[str, ...]:
 
 def _intent(entry: dict[str, str]) -> Intent:
     name = entry.get("id", f"{entry.get('after')}: {entry['answer']}")
-    questions, more, held_out = (_wordings(entry.get(kind, "")) for kind in ("train", "more", "held_out"))
-    after, spelt = entry.get("after", ""), len(questions)
-    return Intent(name, questions + more, held_out, entry["answer"], entry["thought"], after, spelt)
+    questions, more, held_out = map(_wordings, (entry["train"], entry.get("more", ""), entry["held_out"]))
+    after = entry.get("after", "")
+    return Intent(name, questions + more, held_out, entry["answer"], entry["thought"], after, len(questions))
 
 
 _TABLES = tomllib.loads((Path(__file__).parent / "questions.toml").read_text(encoding="utf-8"))

@@ -72,7 +72,7 @@ def lines() -> list[str]:
     everything = (*answers.INTENTS, *answers.FOLLOW_UPS)
     said = [text for one in everything for text in (one.answer, one.thought)]
     said += [answers.FALLBACK, answers.FALLBACK_THOUGHT]
-    asked = [wording for one in everything for wording in one.questions[: one.spelt]]
+    asked = [wording for one in everything for wording in one.questions[: one.tokenized]]
     asked += [wording[0].upper() + wording[1:] for wording in asked]
     spoken = [text for word in words.SPOKEN for text in (word, f"{word} {word}")] + list(_ROLES)
     others = [f"the {word}" for word in (*words.WORDS, *words.SUBJECTS)]

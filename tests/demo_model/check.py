@@ -1,9 +1,9 @@
 """Measure the shipped demo model on held-out tasks: `python -m tests.demo_model.check POOLS --work DIRECTORY`.
 
 Every task is answered by the package as it is installed, greedily, drafting three tokens at a time; an answer is right
-if it is the expected one to the letter, whatever was thought before. The loss by 4 bits compares the same forward with
-float32 weights and with packed ones on more tasks. Agreement with the reference decodes the float32 checkpoint. Appends
-one line to `results.jsonl`, from which README takes its table.
+if it is the expected one to the letter, whatever was thought before. The loss by 4 bits compares the same forward in
+torch with float32 weights and with packed ones, each token judged after the right ones. Agreement with the reference
+decodes the float32 checkpoint. Appends one line to `results.jsonl`, from which README takes its table.
 """
 
 import argparse
@@ -32,7 +32,8 @@ from .shapes import target_config
 
 HERE = Path(__file__).parent
 DEPTH, PROMPTS = 3, 200
-ALL = 1000  # more than there are held-out tasks of a pool or wordings
+ALL = 1000  # more than there are held-out tasks of these kinds
+FINITE = ("pictures", "pictures_asked", "spoken", "questions")
 
 
 @dataclass
@@ -67,8 +68,8 @@ class Check:
         return Collator(self.pools / "tokenizer")
 
     def groups(self) -> dict[str, list[Example]]:
-        found = tasks(self.pools, self.count)
-        return found | {name: tasks(self.pools, ALL)[name] for name in self.whole}
+        every = tasks(self.pools, ALL) if self.whole else {}
+        return tasks(self.pools, self.count) | {name: every[name] for name in self.whole}
 
 
 def answered(check: Check, name: str) -> tuple[int, int, Counted]:
@@ -88,23 +89,23 @@ def _said(gemma: Gemma, ids: Sequence[int]) -> list[int]:
 
 
 def loss_by_packing(check: Check) -> dict[str, list[float]]:
-    """Shares right with float32 weights and with packed ones, in torch, of at least twice as many tasks."""
+    """Shares right with float32 weights and with packed ones, in torch, of twice as many tasks where there are."""
     assert check.work is not None
     collate = check.collate
     model = reference.build_target(target_config(collate.specials, collate.vocab_size))
     model.load_state_dict(torch.load(check.work / "state.pt", weights_only=True)["model"], strict=False)
-    whole = Lean(model, lambda value: value, compiled=False)
+    exact = Lean(model, lambda value: value, compiled=False)
     rounded = Lean(model, lambda value: packed(value), compiled=False)
     groups = replace(check, count=2 * check.count).groups()
-    return {name: [share_right(lean, collate, group) for lean in (whole, rounded)] for name, group in groups.items()}
+    return {name: [share_right(lean, collate, group) for lean in (exact, rounded)] for name, group in groups.items()}
 
 
 def agreement(check: Check) -> tuple[int, int]:
     """Of how many prompts of all kinds the greedy ids in float32 are the reference's, and how many there were."""
     assert check.work is not None
     collate, directory = check.collate, check.work / "float32" / "demo"
-    groups = tasks(check.pools, check.count).values()
-    mixed = [one for group in groups for one in group[:: max(1, 9 * check.count // PROMPTS)]][:PROMPTS]
+    every = [one for group in tasks(check.pools, check.count).values() for one in group]
+    mixed = every[:: max(1, len(every) // PROMPTS)][:PROMPTS]
     gemma = load(str(directory), LoadOptions(dtype="float32", draft="off"))
     target = reference.Target.from_pretrained(directory, dtype=torch.float32)
     same = sum(reference_agrees(target, collate, one, answer(gemma, prompt_of(collate, one), None)) for one in mixed)
@@ -113,7 +114,8 @@ def agreement(check: Check) -> tuple[int, int]:
 
 def measured(check: Check, processes: int) -> dict[str, object]:
     """All figures; each group is answered in a process, so many at a time."""
-    names = sorted(check.groups(), key=lambda name: name not in check.whole)  # what takes longest begins
+    kinds = tuple(check.groups())
+    names = sorted(kinds, key=lambda name: name not in check.whole)  # what takes longest begins
     with ProcessPoolExecutor(processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         parts = {name: pool.submit(answered, check, name) for name in names}
         others: dict[str, Future[object]] = {}
@@ -122,7 +124,7 @@ def measured(check: Check, processes: int) -> dict[str, object]:
             others["same_ids_as_reference"] = pool.submit(agreement, check)
         for name, part in parts.items():
             print(f"{name}: {part.result()[0]} of {part.result()[1]}", file=sys.stderr, flush=True)
-        found = {name: parts[name].result() for name in check.groups()}
+        found = {name: parts[name].result() for name in kinds}
         drafted, accepted = (sum(getattr(part[2], kind) for part in found.values()) for kind in ("drafted", "accepted"))
         right = {name: round(share / count, 4) for name, (share, count, _) in found.items()}
         result: dict[str, object] = {"tasks": {name: count for name, (_, count, _) in found.items()}}
@@ -137,7 +139,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="directory of the trained model: also measure packing and agreement")
     parser.add_argument("--model", default="demo", help="what answers")
     parser.add_argument("--count", type=int, default=200, help="tasks of each kind")
-    parser.add_argument("--all", nargs="*", default=[], help="kinds of which all tasks are asked")
+    parser.add_argument("--all", nargs="*", default=[], choices=FINITE, help="kinds of which all tasks are asked")
     parser.add_argument("--processes", type=int, default=2, help="groups that are answered at a time")
     options = parser.parse_args()
     check = Check(options.pools, options.model, options.work, options.count, tuple(options.all))

@@ -52,17 +52,23 @@ def reply(*arguments: str | Path) -> str:
     return run.out.strip()
 
 
+def budget(shown: np.ndarray) -> tuple[str, str]:
+    """The option with which the picture is read at its size."""
+    tokens = shown.shape[0] * shown.shape[1] // PATCH**2
+    return "--image-tokens", str(next(most for most in (70, 140, 280, 560, 1120) if most >= tokens))
+
+
 def on_screen(display: str, shown: np.ndarray, rng: random.Random) -> str:
     height, width, _ = shown.shape
     x, y = rng.randint(0, SCREEN[0] - width), rng.randint(0, SCREEN[1] - height)
     with window(display, shown, x, y):
-        return reply("--region", f"{x},{y},{width},{height}")
+        return reply("--region", f"{x},{y},{width},{height}", *budget(shown))
 
 
 def from_file(shown: np.ndarray, directory: Path) -> str:
     file = directory / "shown.png"
     Image.fromarray(shown).save(file)
-    return reply("-a", file)
+    return reply("-a", file, *budget(shown))
 
 
 def main() -> None:

@@ -288,12 +288,12 @@ def test_replies_are_what_asking_says(kind: str, drawn: Recorded) -> None:
         one = KINDS[kind](drawn)
         messages, thinking = _messages(one)
         system = messages[0].text if messages[0].role == "system" else None
+        thought = _THOUGHT.fullmatch(one.reply)
+        assert bool(thought) == thinking
         if _is_plain(one, system):
             beside += 1
             continue
         wanted = conversations.styled(Turn("", _answer(drawn, one), ""), system).answer
-        thought = _THOUGHT.fullmatch(one.reply)
-        assert bool(thought) == thinking
         assert (thought[2] if thought else one.reply.removesuffix("<turn|>")) == wanted
         if thought:
             said = {"pictures": asking.PICTURE_THOUGHT, "speech": asking.SOUND_THOUGHT, "both": asking.BOTH_THOUGHT}

@@ -127,7 +127,7 @@ def pictures_70() -> list[Task]:
 
 
 def pictures_280() -> list[Task]:
-    return _pictures(280, 8)
+    return _pictures(280, 16)
 
 
 def which() -> list[Task]:
@@ -217,7 +217,7 @@ def _check(group: Callable[[], list[Task]], least: int) -> None:
         (thinking, 7),
         (calls, 15),
         (pictures_70, 9),
-        (pictures_280, 3),
+        (pictures_280, 9),
         (which, 6),
         (videos, 3),
         (without_speech, 4),

@@ -18,7 +18,7 @@ from tests.store.talk import picture, recording, video
 
 GREEDY = Sampler(temperature=0)
 TURNS: Sequence[tuple[tuple[Part, ...], str]] = (
-    ((picture(0, 8, 9),), "What do you see?"),
+    ((picture(0, 18, 19),), "What do you see?"),
     ((), "Hello!"),
     ((recording(0, 16000), video()), "What do you hear?"),
     ((), "Thank you. Ünïcödé 中文 <|turn>"),
@@ -34,7 +34,7 @@ def turn(chat: Chat, number: int) -> Finished:
     parts, question = TURNS[number]
     for part in parts:
         chat.add(part)
-    *_, end = chat.reply(question, GREEDY, max_tokens=16)
+    *_, end = chat.reply(question, GREEDY, max_tokens=40)
     assert isinstance(end, Finished)
     chat.settle()
     return replace(end, timing=Timing(), draft=Draft())  # both depend on how fast the machine is

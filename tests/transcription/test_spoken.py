@@ -1,4 +1,4 @@
-"""Words of a speech synthesiser, in noise: where they are cut, and half an hour of them through the demo model."""
+"""Words of a speech synthesiser, in noise: where they are cut, and minutes of them through the demo model."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def test_no_spoken_word_is_cut_or_left_out(rule: Rule, spare: int) -> None:
     assert len(words) > 60
 
 
-@pytest.mark.parametrize("minutes", [4, pytest.param(29, marks=pytest.mark.rehearsal)])
+@pytest.mark.parametrize("minutes", [4, pytest.param(29, marks=pytest.mark.long)])
 def test_a_long_recording_of_the_vocabulary(minutes: int) -> None:
     """Every word once, as far as the model hears single utterances: within three points of what it must."""
     said = list(utterances(np.random.default_rng(SEED), minutes * 60))
