@@ -74,7 +74,7 @@ def _copy_in_float32(model: Path, copy: Path) -> None:
     shutil.copytree(model, copy, ignore=shutil.ignore_patterns("*.safetensors"))
     weights = mx.load(str(model / "model.safetensors"))
     assert isinstance(weights, dict)
-    wide = {name: array.astype(mx.float32) for name, array in weights.items()}
+    wide = {name: array if array.dtype == mx.uint32 else array.astype(mx.float32) for name, array in weights.items()}
     mx.save_safetensors(str(copy / "model.safetensors"), wide, {"format": "pt"})
 
 

@@ -157,6 +157,38 @@ def test_the_figures_of_conversations_are_those_of_the_results() -> None:
     assert resumed["same_answers"]
 
 
+def test_the_figures_of_listening_are_those_of_the_results() -> None:
+    measured = [line for line in results("live") if "cases" in line][-1]
+    rows = dict(re.findall(r"^\| (\d+ s.*?) \| (.*) \|$", README.partition("### While somebody")[2], re.MULTILINE))
+    spoken = (one for one in measured["cases"] if one["way"] == "live")
+    live = {(one["prefill_tok_s"], one["utterance_s"], one["early_close"]): one for one in spoken}
+    early = (one for one in measured["live / others"] if one["early_close"])
+    share = {(one["prefill_tok_s"], one["than"]): one["decision_to_first_s"] for one in early}
+    for column, speed in enumerate((70, 130)):
+        found = {label: row.split(" | ")[column] for label, row in rows.items()}
+        for seconds in (2, 10, 29):
+            waited = found[f"{seconds} s spoken: from the end of speech to the first text"]
+            assert waited == f"{live[speed, seconds, True]['end_to_first_s']['p50']:.2f} s"
+        longest, late = live[speed, 29, True], live[speed, 29, False]
+        assert found["29 s, the first text after the turn is known to be over"] == (
+            f"{1000 * longest['decision_to_first_s']['p50']:.0f} ms"
+        )
+        unread = longest["unread_audio_tokens"]["max"]
+        assert found["29 s, tokens of sound that are unread then, at most"] == f"{unread:.0f}"
+        assert found["29 s, as a share of recording first and reading then"] == f"{share[speed, 'recorded first']:.4f}"
+        (peer,) = (figure for label, figure in found.items() if "mlx-vlm" in label)
+        assert peer == f"{share[speed, 'mlx-vlm']:.4f}"
+        assert (
+            found["29 s, from the end of speech, without the early close"] == f"{late['end_to_first_s']['p50']:.2f} s"
+        )
+
+
+def test_the_figures_of_the_screen_are_those_of_the_results() -> None:
+    small = {one["prefill_tok_s"]: one["ratio"]["median"] for one in results("screen") if one["image_tokens"] == 266}
+    assert f"**{small[70]}** (M1) and **{small[130]}** (M4)" in README
+    assert max(small.values()) <= 1 / 3
+
+
 def test_the_figures_of_drafting_are_those_of_the_results() -> None:
     passes, overhead, depths = results("passes")[-1], results("overhead")[-1], results("depths")
     assert f"trained on: {passes['passes_per_token']['3']['all']:.2f} passes" in README
