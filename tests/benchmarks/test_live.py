@@ -8,7 +8,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from gemma_mlx.benchmarks import live
+from gemma_mlx.benchmarks import live, live_peer
 from gemma_mlx.benchmarks.live_figures import Case, Measured, centile, summary
 from gemma_mlx.benchmarks.spoken import BLOCK, Player, bare, recordings, scene, utterance
 from gemma_mlx.benchmarks.throttle import Rate, Throttled
@@ -16,8 +16,10 @@ from gemma_mlx.chat import Chat
 from gemma_mlx.errors import InputError
 from gemma_mlx.inputs.audio import SAMPLE_RATE
 from gemma_mlx.live.inbox import Closed, Opened, Paused, Sound
+from gemma_mlx.loading import load_model
 from gemma_mlx.model.cache import Caches
-from tests import chats
+from gemma_mlx.models import find_model
+from tests import chats, saved
 
 pytestmark = pytest.mark.alone
 
@@ -35,6 +37,13 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
+
+
+def test_the_peers_copy_of_a_packed_model_loads_and_computes_in_float32(tmp_path: Path) -> None:
+    live_peer._copy_in_float32(find_model("demo"), tmp_path / "copy")
+    model = load_model(tmp_path / "copy")
+    stored = {array.dtype for array in saved.arrays(model).values()}
+    assert stored == {mx.uint32, mx.float32}
 
 
 @pytest.mark.parametrize(("tokens", "seconds"), [(1, 1 / 8), (8, 1 / 8), (9, 9 / 70), (140, 2)])
