@@ -31,6 +31,8 @@ LINES, SENSING = KINDS[:2], KINDS[:3]  # what is labelled by sixths of patches; 
 SENSED = 4608  # tokens of a batch of lines, strips or sounds, which has something to learn in nearly all of them
 HEARD = 0.7  # a word counts as heard when this share of it is over
 Pair = tuple[list[int], list[int]]
+Told = tuple[Turn, Turn, tuple[Media, ...]]
+"""A turn with an attachment, a second question about it, and what is attached."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,16 +147,27 @@ class Mixture:
         return Example(media.text, "", (media,))
 
     def picture_example(self) -> Example:
-        media, text = self.picture()
         kind = self.rng.random()
-        if kind < 0.15:
+        if kind < 0.1 and self.new_share:
+            return self._zoomed()
+        media, text = self.picture()
+        if kind < 0.23:
             return self._which(media, text)
-        if kind < 0.19 and media.counts[0] <= 72:
+        if kind < 0.27 and media.counts[0] <= 72:
             return self._video(media, text)
+        return self._surround(*self._shown(media, text), self._played)
+
+    def _shown(self, media: Media, text: str) -> Told:
+        (first, reply), second = asking.about_picture(self.rng, text), asking.about_picture(self.rng, text)
+        shown = Turn(self._with(first, media, 0.1), reply, asking.PICTURE_THOUGHT)
+        return shown, Turn(*second, asking.PICTURE_THOUGHT), (media,)
+
+    def _zoomed(self) -> Example:
+        """A picture and its part with the text, as `gemma_mlx.inputs.tiles` shows small text."""
+        overview, part, text = self.strips.zoomed(self.rng)
         question, reply = asking.about_picture(self.rng, text)
-        shown = Turn(self._with(question, media, 0.1), reply, asking.PICTURE_THOUGHT)
-        question, reply = asking.about_picture(self.rng, text)
-        return self._surround(shown, Turn(question, reply, asking.PICTURE_THOUGHT), (media,))
+        turn = Turn(overview.text + part.text + question, reply, asking.PICTURE_THOUGHT)
+        return examples.example(Conversation((turn,), None, self.rng.random() < 0.05), (overview, part))
 
     def _with(self, question: str, media: Media, after: float) -> str:
         """The question, and its attachment after it with that probability: people attach first, and ask then."""
@@ -179,18 +192,20 @@ class Mixture:
         return examples.example(Conversation((Turn(shown, reply, asking.PICTURE_THOUGHT),)), (media,) * count)
 
     def sound_example(self) -> Example:
+        return self._surround(*self._played(), lambda: self._shown(*self.picture()))
+
+    def _played(self) -> Told:
         if self.rng.random() < 0.06:
             count = self.rng.randint(4000, 40000)
             samples = sounds.no_speech(self.noise, count)
             media, words = examples.audio(samples, np.zeros((-(-count // 640), 2), np.int64)), ""
         else:
             media, _, words = self.utterance(questions=False)
-        question, reply = asking.about_sound(self.rng, words)
+        (first, reply), second = asking.about_sound(self.rng, words), asking.about_sound(self.rng, words)
         if self.rng.random() < 0.2:  # as with a microphone
-            question, reply = "", asking.sound_reply("hear", words)
-        shown = Turn(self._with(question, media, 0.7), reply, asking.SOUND_THOUGHT)
-        question, reply = asking.about_sound(self.rng, words)
-        return self._surround(shown, Turn(question, reply, asking.SOUND_THOUGHT), (media,))
+            first, reply = "", asking.sound_reply("hear", words)
+        played = Turn(self._with(first, media, 0.7), reply, asking.SOUND_THOUGHT)
+        return played, Turn(*second, asking.SOUND_THOUGHT), (media,)
 
     def both_example(self) -> Example:
         (seen, text), (heard, question, _) = self.picture(), self.utterance(questions=True)
@@ -198,9 +213,11 @@ class Mixture:
         turn = Turn(seen.text + heard.text, reply, asking.BOTH_THOUGHT)
         return self._surround(turn, None, (seen, heard))
 
-    def _surround(self, shown: Turn, follow: Turn | None, media: tuple[Media, ...]) -> Example:
+    def _surround(
+        self, shown: Turn, follow: Turn | None, media: tuple[Media, ...], other: Callable[[], Told] | None = None
+    ) -> Example:
         """A conversation around the turn: alone, or with a plain turn before or after it, or with a second question
-        about the same, at once or after a plain turn."""
+        about the same, at once or after a plain turn, or after a turn with the `other` medium."""
         kind = self.rng.random()
         turns: tuple[Turn, ...] = (shown,)
         if kind < 0.08:
@@ -211,6 +228,9 @@ class Mixture:
             turns = (shown, follow)
         elif kind < 0.36 and follow:
             turns = (shown, conversations.turn_beside_media(self.rng), follow)
+        elif kind < 0.42 and other:
+            before, _, others = other()
+            turns, media = (before, shown), (*others, *media)
         system = conversations.draw_system(self.rng) if self.rng.random() < 0.4 else None
         turns = tuple(conversations.styled(turn, system) for turn in turns)
         return examples.example(Conversation(turns, system, self.rng.random() < 0.1), media)

@@ -25,7 +25,8 @@ from .strings import CHARACTERS
 LENGTH = 10  # characters of a strip of a line
 _EDGE = 2.0  # pixels: so near to the next sixth or row of patches, a character may as well be told to be there
 _SMALLEST = 9.0  # as in `pictures`
-_SMALL = 26.0  # pixels of a capital
+_SMALL, _LARGE = 24.0, 38.0  # pixels of a capital: below and above, texts are hardest to tell
+_SHRUNK = (0.25, 0.9)  # how much smaller a text is in the picture that a part was cut from
 _GROUNDS, _GROUND_SIZE = 160, (768, 240)
 _CONTRAST = 60
 _GREY = np.array([0.299, 0.587, 0.114])  # what of each channel people see as brightness
@@ -45,10 +46,18 @@ class Strip:
     def labels(self) -> list[int]:
         return [1 + CHARACTERS.index(character) for character in self.text]
 
+    def shrunk(self, factor: float) -> "Strip":
+        """The same with capitals of `factor` times the height."""
+        height, width = self.ink.shape
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        ink = np.asarray(Image.fromarray(self.ink).resize(size, Image.Resampling.BICUBIC))
+        return Strip(self.text, ink, self.x * size[0] / width, self.y * size[1] / height, self.cap * factor)
+
 
 def strip(rng: random.Random, font: str | None, text: str) -> Strip:
     """The text as a font sets it, resized as pictures are."""
-    cap = rng.uniform(*CAPS) if rng.random() < 0.6 else rng.uniform(CAPS[0], _SMALL)  # they are the hardest to tell
+    (span,) = rng.choices((CAPS, (CAPS[0], _SMALL), (_LARGE, CAPS[1])), (0.4, 0.4, 0.2))
+    cap = rng.uniform(*span)
     softness = math.exp(rng.uniform(math.log(0.4), math.log(2.6)))
     natural = max(cap / softness, _SMALLEST)
     softness = cap / natural
@@ -88,9 +97,18 @@ class Strips:
     def crop(self, rng: random.Random) -> tuple[Media, str]:
         """A text within a few patches, and what it says."""
         one = rng.choice(self.texts)
+        return self._within(rng, one, _margins(rng)), one.text
+
+    def zoomed(self, rng: random.Random) -> tuple[Media, Media, str]:
+        """A picture in which a text is small, perhaps too small to be read, its part with the text, and the text."""
+        one = rng.choice(self.texts)
+        overview = self._within(rng, one.shrunk(rng.uniform(*_SHRUNK)), (rng.randint(2, 14), rng.randint(1, 8)))
+        return overview, self._within(rng, one, _margins(rng)), one.text
+
+    def _within(self, rng: random.Random, one: Strip, around: tuple[int, int]) -> Media:
+        """The strip somewhere in a picture with so many columns and rows more than it needs."""
         tall, wide = one.ink.shape
-        columns = -(-wide // PATCH) + rng.choice((0, 0, 1, 1, 2, 4))
-        rows = -(-tall // PATCH) + rng.choice((0, 0, 1, 1, 2))
+        columns, rows = -(-wide // PATCH) + around[0], -(-tall // PATCH) + around[1]
         ink = np.zeros((rows * PATCH, columns * PATCH), np.uint8)
         labels = np.zeros((rows * columns, GLYPH_SLOTS + 1), np.int64)
         x, y = rng.randint(0, columns * PATCH - wide), rng.randint(0, rows * PATCH - tall)
@@ -101,7 +119,9 @@ class Strips:
             if before < GLYPH_SLOTS:
                 labels[patch, before] = label
                 labels[patch, -1] = labels[patch, -1] if before else index
-        return self._shown(rng, ink, labels), one.text
+        if one.cap < CAPS[0]:
+            labels[labels.any(1)] = -100  # nothing can be asked of them
+        return self._shown(rng, ink, labels)
 
     def _shown(self, rng: random.Random, ink: np.ndarray, labels: np.ndarray) -> Media:
         """The ink on a ground, cut into patches, from a random corner."""
@@ -155,6 +175,11 @@ class Strips:
         grey = float(_GREY @ one)
         table = np.linspace(one, _colour(rng, grey, grey), 256).round().astype(np.uint8)
         return table[ink], len(set(one)) == 1
+
+
+def _margins(rng: random.Random) -> tuple[int, int]:
+    """Columns and rows around a text that a picture was cut down to."""
+    return rng.choice((0, 0, 1, 1, 2, 4)), rng.choice((0, 0, 1, 1, 2))
 
 
 def _put(ink: np.ndarray, bins: np.ndarray, one: Strip, corner: tuple[int, int]) -> None:

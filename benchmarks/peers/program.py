@@ -1,0 +1,51 @@
+"""What a program must do to be measured: load a directory, continue token ids, answer a question about files.
+
+Each program is a class in a file of its own here, driven in a process of its own (`serve`), by its own public entry
+points, greedily, with the ids that it is given. Knows no program.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`dtype` of activations, as `gemma-mlx --dtype`; `drafter`: directory of an assistant, to draft with; `depth`: how
+    many drafts a round, None: as the program decides; `image_tokens`: most soft tokens of a picture."""
+
+    dtype: str = "auto"
+    drafter: Path | None = None
+    depth: int | None = None
+    image_tokens: int = 280
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question with files as the program renders it: `prompt_tokens` it takes, and the `ids` of the answer as they
+    come."""
+
+    prompt_tokens: int
+    ids: Iterator[int]
+
+
+class Program(Protocol):
+    """A program with one model in memory. Every call begins with empty caches."""
+
+    name: str
+    install: str
+    """What installs it, as typed."""
+
+    def load(self, directory: Path, settings: Settings) -> None:
+        """Weights are in memory afterwards, not only mapped. Raises `ImportError` if the program is not installed."""
+
+    def generate(self, ids: list[int], tokens: int) -> Iterator[int]:
+        """Greedy ids after `ids`, `tokens` of them whatever they are, each when it is known."""
+
+    def ask(self, question: str, files: list[Path], tokens: int) -> Asked:
+        """At most `tokens` of a greedy answer about pictures and recordings. Raises `NotImplementedError` where the
+        program cannot."""
+
+    def drafted(self) -> tuple[int, ...]:
+        """Of the last `generate`: accepted drafts by position in a round, then rounds; empty without a drafter."""
