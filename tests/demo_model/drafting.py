@@ -25,7 +25,7 @@ from .mixture import Mixture
 from .reference import Batch, Drafter, Target
 from .schedule import STAGES
 from .shapes import drafter_config, target_config
-from .train import ahead
+from .train import ahead, quick_in_bfloat16
 
 DEPTH = 3
 
@@ -75,7 +75,8 @@ def main() -> None:
     collate = Collator(options.pools / "tokenizer")
     with corrected_sharing():
         drafter = reference.build_drafter(drafter_config(collate.specials, collate.vocab_size))
-    lean = Lean(load_target(collate, options.work), lambda value: value.bfloat16())
+    kind = torch.bfloat16 if quick_in_bfloat16() else torch.float32
+    lean = Lean(load_target(collate, options.work), lambda value: value.to(kind))
     named = list(drafter.named_parameters())
     inner = [value for name, value in named if value.ndim == 2 and "embed" not in name]
     rest = [value for name, value in named if value.ndim != 2 or "embed" in name]

@@ -35,7 +35,6 @@ _EARLY, _LATE = _TOLD | {"lines": 0.2, "speech": 0.2}, _TOLD | {"strips": 0.32, 
 _SEEING = {"strips": 0.38, "sounds": 0.02, "talk": 0.08, "calls": 0.1, "pictures": 0.28, "speech": 0.07, "both": 0.07}
 _READING = {"strips": 0.1, "sounds": 0.02, "talk": 0.18, "calls": 0.2, "pictures": 0.38, "speech": 0.07, "both": 0.05}
 _TALKING = {"strips": 0.08, "sounds": 0.02, "talk": 0.24, "calls": 0.17, "pictures": 0.37, "speech": 0.07, "both": 0.05}
-_DETAILS = {"strips": 0.13, "sounds": 0.02, "talk": 0.12, "calls": 0.18, "pictures": 0.43, "speech": 0.07, "both": 0.05}
 STAGES = (
     Stage(2400, {"lines": 1}),
     Stage(1400, {"lines": 0.5, "sounds": 0.5}),
@@ -48,8 +47,6 @@ STAGES = (
     Stage(6000, _READING, rate=(0.3, 0.05), lower=0.7, whole=0.12, new=0.6),
     Stage(900, _READING, rate=(0.05, 0.001), lower=0.7, whole=0.25, new=0.4, rounded=True),
     Stage(3100, _TALKING, rate=(0.14, 0.001), lower=0.7, whole=0.2, new=0.5, rounded=True),
-    Stage(3500, _DETAILS, rate=(0.3, 0.06), whole=0.15, new=0.6),
-    Stage(1100, _DETAILS, rate=(0.06, 0.001), whole=0.15, new=0.6, rounded=True),
 )
 STEPS = sum(stage.steps for stage in STAGES)
 

@@ -219,11 +219,17 @@ def _asked(one: Example) -> str:
     return _MEDIA.sub("", _TURN.findall(one.prompt)[-1][1])
 
 
+def _about(one: Example) -> tuple[Media, ...]:
+    """What is attached to the last turn with attachments."""
+    counts = [len(re.findall(r"<\|(?:image|video|audio)\|>", text)) for role, text in _TURN.findall(one.prompt)]
+    return one.media[-next(count for count in reversed(counts) if count) :]
+
+
 def _answer(drawn: Recorded, one: Example) -> str:
     """What `asking` says to the last question of an example with media."""
-    asked = _asked(one)
-    texts = [drawn.shown[media] for media in one.media if len(media.positions)]
-    heard = [drawn.said.get(media, (-1, "")) for media in one.media if len(media.frames)]
+    asked, about = _asked(one), _about(one)
+    texts = [drawn.shown[media] for media in about if len(media.positions)]
+    heard = [drawn.said.get(media, (-1, "")) for media in about if len(media.frames)]
     if texts and heard:
         assert not asked
         return asking.picture_reply(asking.SPOKEN[heard[0][0]], texts[0])
@@ -283,10 +289,11 @@ def test_prompts_are_those_of_the_package(kind: str, drawn: Recorded, collate: C
 
 @pytest.mark.parametrize("kind", ["pictures", "speech", "both"])
 def test_replies_are_what_asking_says(kind: str, drawn: Recorded) -> None:
-    replies, beside = [], 0
+    replies, beside, mixed = [], 0, 0
     for _ in range(DRAWS):
         one = KINDS[kind](drawn)
         messages, thinking = _messages(one)
+        mixed += len(_about(one)) < len(one.media)
         system = messages[0].text if messages[0].role == "system" else None
         thought = _THOUGHT.fullmatch(one.reply)
         assert bool(thought) == thinking
@@ -300,4 +307,28 @@ def test_replies_are_what_asking_says(kind: str, drawn: Recorded) -> None:
             assert thought[1] == said[kind]
         replies.append(wanted)
     assert len(set(replies)) > 10
+    assert mixed == (0 if kind == "both" else pytest.approx(0.06 * DRAWS, abs=6))
     assert DRAWS / 20 < beside < DRAWS / 4
+
+
+def test_a_part_of_a_picture_comes_after_it_and_the_text_is_told(collate: Collator, pools: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mixture, "STRIPS", 20)
+        patch.setattr(fonts, "available", lambda _: FAMILIES)
+        made = Mixture(collate, pools, seed=3, texts=20, calls=5)
+        known = {one.text for one in made.strips.texts}
+    small = []
+    for _ in range(20):
+        one = made._zoomed()
+        overview, part = one.media
+        assert _messages(one)[0][-1].parts[0] != _messages(one)[0][-1].parts[1]
+        said = _THOUGHT.fullmatch(one.reply)
+        reply = said[2] if said else one.reply.removesuffix("<turn|>")
+        kind = _kind(asking.PICTURE, _asked(one))
+        assert reply in {asking.picture_reply(kind, text) for text in known}
+        assert len(one.prompt.split("<|image|>")) == 3
+        assert overview.labels is not None
+        assert part.labels is not None
+        assert (part.labels > 0).any()
+        small.append(not (overview.labels > 0).any())
+    assert any(small)

@@ -43,7 +43,8 @@ def test_characters_are_told_where_their_middles_are(made: Strips, corner: tuple
         }
     assert {(patch, place, bins[patch, place]) for patch, place in np.argwhere(bins > 0)} == wanted
     assert {(patch, place) for patch, place in np.argwhere(bins == -100)} <= allowed
-    assert (bins == -100).any() == any(min(x % 8, 8 - x % 8) < 2 for x in one.x + corner[0])
+    near = [min(x % 8, 8 - x % 8) < 2 for x in one.x + corner[0] if 0 <= x < 4 * PATCH]
+    assert (bins == -100).any() == any(near)
 
 
 def test_a_character_in_the_middle_of_a_sixth_is_told_once_only() -> None:
@@ -73,6 +74,32 @@ def test_crops_show_their_text_and_say_where_it_is(made: Strips) -> None:
         assert len(seen) == len(text) or told.max() == GLYPH_SLOTS
         assert set(np.flatnonzero(told)) <= set(media.places)
         assert media.counts == (len(media.positions),) == (len(media.labels),)
+
+
+def test_a_zoomed_text_is_small_in_the_picture_and_large_in_its_part(made: Strips) -> None:
+    rng, legible = random.Random(7), set()
+    for _ in range(60):
+        overview, part, text = made.zoomed(rng)
+        assert overview.labels is not None
+        assert part.labels is not None
+        told = [(media.labels > 0).any() for media in (overview, part)]
+        assert told[1]
+        legible.add(told[0])
+        if not told[0]:  # nothing is asked where a text is too small, nor is it called blank
+            assert (overview.labels == -100).any()
+        assert text in {one.text for one in made.texts}
+        assert overview.counts[0] > 2
+    assert legible == {True, False}
+
+
+def test_a_shrunk_strip_keeps_its_characters_in_place(made: Strips) -> None:
+    one = made.texts[0]
+    half = one.shrunk(0.5)
+    assert half.text == one.text
+    assert half.ink.shape == tuple(round(side / 2) for side in one.ink.shape)
+    assert np.abs(half.x - one.x / 2).max() <= 0.5
+    assert np.abs(half.y - one.y / 2).max() <= 0.5
+    assert half.cap == one.cap / 2
 
 
 def test_lines_are_full_and_their_ink_is_legible(made: Strips) -> None:

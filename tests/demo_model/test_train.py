@@ -76,7 +76,9 @@ def trained(collate: Collator, drawn: Drawn, pools: Path, tmp_path_factory: pyte
     kept(state, 0, work)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "snapshot", kept)
-        _learn(state, drawn, 0, Namespace(plain=True, stages=STAGES, work=work, pools=pools), collate)
+        _learn(
+            state, drawn, 0, Namespace(plain=True, dtype=torch.bfloat16, stages=STAGES, work=work, pools=pools), collate
+        )
     return work
 
 
@@ -118,7 +120,13 @@ def test_training_goes_on_where_a_snapshot_stands(
     shutil.copy(trained / "1.pt", tmp_path / "state.pt")
     state, done = train.begin(collate, tmp_path)
     assert done == 1
-    _learn(state, drawn, done, Namespace(plain=True, stages=STAGES, work=tmp_path, pools=pools), collate)
+    _learn(
+        state,
+        drawn,
+        done,
+        Namespace(plain=True, dtype=torch.bfloat16, stages=STAGES, work=tmp_path, pools=pools),
+        collate,
+    )
     again, whole = (_tensors(torch.load(path / "state.pt")) for path in (tmp_path, trained))
     assert again.keys() == whole.keys()
     for name, value in whole.items():
