@@ -82,10 +82,9 @@ def test_a_zoomed_text_is_small_in_the_picture_and_large_in_its_part(made: Strip
         overview, part, text = made.zoomed(rng)
         assert overview.labels is not None
         assert part.labels is not None
-        told = [(media.labels > 0).any() for media in (overview, part)]
-        assert told[1]
-        legible.add(told[0])
-        if not told[0]:  # nothing is asked where a text is too small, nor is it called blank
+        assert (part.labels > 0).any()
+        legible.add(told := bool((overview.labels > 0).any()))
+        if not told:  # nothing is asked where a text is too small, nor is it called blank
             assert (overview.labels == -100).any()
         assert text in {one.text for one in made.texts}
         assert overview.counts[0] > 2
