@@ -51,27 +51,43 @@ class Program:
         return child.run(self.module, [self.arguments[0], "--help"], ENVIRONMENT).seconds
 
 
+OURS = Program("gemma_mlx", ("convert", "SRC", "-o", "OUT"))
+
+
 def programs() -> dict[str, Program]:
     """Ours and the peer, 4-bit in groups of 64."""
     if find_spec("mlx_vlm") is None:
         sys.exit("mlx-vlm is not installed: in a clone, pip install '.[bench]'")
     return {
-        "ours": Program("gemma_mlx", ("convert", "SRC", "-o", "OUT")),
+        "ours": OURS,
         "peer": Program("mlx_vlm", ("convert", "--hf-path", "SRC", "--mlx-path", "OUT", "-q")),
     }
 
 
-def compare(both: dict[str, Program], source: Path, rounds: int) -> dict[str, Any]:
-    """Alternate the programs. Returns seconds, peaks and bytes of each, and the ratios within rounds."""
+def alternate(both: dict[str, Program], source: Path, rounds: int) -> dict[str, list[Child]]:
+    """Convert with each program, in changing order. What was written last stays: `converted`."""
     runs: dict[str, list[Child]] = {name: [] for name in both}
-    outputs = {name: source.parent / f"converted by {name}" for name in both}
+    outputs = {name: converted(source, name) for name in both}
     for number in range(rounds):
         for name in list(both) if number % 2 == 0 else list(both)[::-1]:
             shutil.rmtree(outputs[name], ignore_errors=True)
             settle(source)
             runs[name].append(both[name].run(source, outputs[name]))
             last = runs[name][-1]
-            print(f"round {number + 1}: {name} {last.seconds:.1f} s, {last.peak_resident_bytes / 1e9:.2f} GB")
+            peak = last.peak_resident_bytes / 1e9
+            print(f"round {number + 1}: {name} {last.seconds:.1f} s, {peak:.2f} GB", file=sys.stderr)
+    return runs
+
+
+def converted(source: Path, name: str) -> Path:
+    """Where that program puts what it makes of the source."""
+    return source.parent / f"converted by {name}"
+
+
+def compare(both: dict[str, Program], source: Path, rounds: int) -> dict[str, Any]:
+    """Alternate the programs. Returns seconds, peaks and bytes of each, and the ratios within rounds."""
+    runs = alternate(both, source, rounds)
+    outputs = {name: converted(source, name) for name in both}
     result: dict[str, Any] = {
         name: {
             "command": program.command,

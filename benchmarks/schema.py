@@ -134,15 +134,15 @@ def read(path: Path) -> tuple[Recorded, ...]:
     """The runs of a file, in order. A last line that was cut off is left out. Raises `GemmaError` naming the line
     that is not of this schema."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as fault:
         raise GemmaError(f"{path} cannot be read as results: {fault}") from fault
-    found: list[_Reading] = []
+    found, lines = list[_Reading](), content.splitlines()
     for number, text in enumerate(lines, 1):
         try:
             _take(found, json.loads(text))
         except (ValueError, TypeError, KeyError, AttributeError) as fault:
-            if number == len(lines) and not text.endswith("}"):
+            if number == len(lines) and not content.endswith("\n"):
                 break
             raise GemmaError(
                 f"{path}, line {number}: not a result of `gemma-mlx bench` (schema {VERSION}): {fault}"

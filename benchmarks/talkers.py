@@ -24,7 +24,7 @@ def ours(target: str, drafter: str) -> Program:
     """Orders: "new"; "ask" (`text`, `tokens`); "settle". `drafter`: its directory, or "off"."""
     import gemma_mlx as gm
 
-    gemma = gm.load(target, gm.LoadOptions(dtype="float32", draft=drafter))
+    gemma = gm.load(target, gm.LoadOptions(draft=drafter))
     chats = [gm.Chat(gemma)]
 
     def obey(order: Order) -> Report:

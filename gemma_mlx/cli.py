@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import gemma_mlx
-from gemma_mlx.commands import ask, chat, chats, convert, demo, doctor, plan, pull, transcribe
+from gemma_mlx.commands import ask, bench, chat, chats, convert, demo, doctor, plan, pull, transcribe
 from gemma_mlx.commands.shared import guarded, with_settings
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ app.command(epilog=pull.EXAMPLES)(guarded(pull.pull))
 app.command(epilog=convert.EXAMPLES)(guarded(convert.convert))
 app.command(epilog=plan.EXAMPLES)(guarded(plan.plan))
 app.command(epilog=doctor.EXAMPLES)(guarded(doctor.doctor))
+app.command(epilog=bench.EXAMPLES)(guarded(bench.bench))
 
 
 def _version(wanted: bool) -> None:

@@ -117,7 +117,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "commands": (
         {"errors", "config", "inputs", "generation", "progress", "memory", "device", "models", "hub", "loading", "chat"}
         | {"terminal", "options", "convert", "doctor", "store", "worker", "capture", "conversation", "demo"}
-        | {"live", "transcription"},
+        | {"live", "transcription", "benchmarks"},
         {"typer", "mlx", "rich"},
     ),
     "cli": ({"commands"}, {"typer"}),
@@ -126,8 +126,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "benchmarks": (
         {"errors", "config", "names", "checkpoint", "memory", "device", "model", "inputs", "stream", "generation"}
         | {"context", "loading", "models", "conversation", "chat", "convert", "doctor", "store", "worker", "demo"}
-        | {"capture", "live"},
-        {"mlx", "numpy", "mlx_vlm"},
+        | {"capture", "live", "weights", "progress"},
+        {"mlx", "numpy", "PIL", "jinja2", "matplotlib", "mlx_vlm", "mlx_lm", "torch", "transformers"},
     ),
 }
 

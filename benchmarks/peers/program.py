@@ -24,21 +24,20 @@ class Settings:
 @dataclass(frozen=True)
 class Asked:
     """A question with files as the program renders it: `prompt_tokens` it takes, and the `ids` of the answer as they
-    come."""
+    come, the one that ends it among them."""
 
     prompt_tokens: int
     ids: Iterator[int]
 
 
 class Program(Protocol):
-    """A program with one model in memory. Every call begins with empty caches."""
+    """A program with one model in memory. Every call begins with empty caches. Making one imports what it needs, so
+    that loading is not timed with it: raises `ImportError` if the program is not installed."""
 
     name: str
-    install: str
-    """What installs it, as typed."""
 
     def load(self, directory: Path, settings: Settings) -> None:
-        """Weights are in memory afterwards, not only mapped. Raises `ImportError` if the program is not installed."""
+        """Weights are in memory afterwards, not only mapped. Raises `GemmaError` if the program cannot take them."""
 
     def generate(self, ids: list[int], tokens: int) -> Iterator[int]:
         """Greedy ids after `ids`, `tokens` of them whatever they are, each when it is known."""
@@ -49,3 +48,6 @@ class Program(Protocol):
 
     def drafted(self) -> tuple[int, ...]:
         """Of the last `generate`: accepted drafts by position in a round, then rounds; empty without a drafter."""
+
+    def elsewhere(self) -> int:
+        """Bytes that are resident in processes which the program started; 0 if it runs in this one."""

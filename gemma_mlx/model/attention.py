@@ -4,6 +4,7 @@ Knows weights and a layer cache: not masks' rules, not other layers. On full-att
 one projection: K = rope(k_norm(raw)), V = norm without weight(raw). Source: transformers `modeling_gemma4_unified`.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import mlx.core as mx
@@ -11,14 +12,18 @@ import mlx.nn as nn
 
 from gemma_mlx.config import AttentionConfig, TextConfig
 from gemma_mlx.model.masks import Mask
-from gemma_mlx.model.rope import Rope
+from gemma_mlx.model.rope import Offset, Rope
 
 
 class Memory(Protocol):
-    """What a query may read: the position of its first token and the keys and values it sees."""
+    """What a query reads; `offset`: the position of its first token."""
 
     @property
     def offset(self) -> int: ...
+
+
+class GrowingMemory(Memory, Protocol):
+    """Takes the keys and values of new positions and returns those that their queries see."""
 
     def append(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]: ...
 
@@ -35,13 +40,15 @@ class QueryAttention(nn.Module):
         self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
         self.rope = Rope(self.head_dim, layer.rope)
 
-    def read(self, x: mx.array, keys: mx.array, values: mx.array, offset: int, mask: Mask) -> mx.array:
-        """(1, L, hidden) queries at `offset` over (1, kv_heads, n, head_dim) keys and values → (1, L, hidden)."""
-        length = x.shape[1]
-        queries = self.q_norm(self.q_proj(x).reshape(1, length, self.heads, self.head_dim))
-        queries = self.rope(queries.transpose(0, 2, 1, 3), offset)
-        out = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=1.0, mask=mask)
-        return self.o_proj(out.transpose(0, 2, 1, 3).reshape(1, length, -1))
+    def queries(self, x: mx.array, offset: Offset) -> mx.array:
+        """(1, L, hidden) at `offset` → (1, heads, L, head_dim)."""
+        return self.rope(self.q_norm(by_head(self.q_proj(x), self.heads)), offset)
+
+    def leave(self, attended: mx.array) -> mx.array:
+        """What the heads found, (1, heads, L, head_dim) → (1, L, hidden)."""
+        _, heads, length, dim = attended.shape
+        rows = attended if length == 1 else attended.transpose(0, 2, 1, 3)
+        return self.o_proj(rows.reshape(1, length, heads * dim))
 
 
 class Attention(QueryAttention):
@@ -57,12 +64,26 @@ class Attention(QueryAttention):
             self.v_proj = nn.Linear(config.hidden_size, width, bias=False)
         self.k_eq_v = layer.k_eq_v
 
-    def __call__(self, x: mx.array, memory: Memory, mask: Mask) -> mx.array:
-        """(1, L, hidden) → (1, L, hidden); `memory` grows by L positions."""
-        shape = (1, x.shape[1], self.kv_heads, self.head_dim)
-        offset = memory.offset
-        raw = self.k_proj(x).reshape(shape)
-        values = raw if self.k_eq_v else self.v_proj(x).reshape(shape)
-        values = mx.fast.rms_norm(values, None, self.eps).transpose(0, 2, 1, 3)
-        keys = self.rope(self.k_norm(raw).transpose(0, 2, 1, 3), offset)
-        return self.read(x, *memory.append(keys, values), offset, mask)
+    def enter(self, x: mx.array, offset: Offset) -> tuple[mx.array, ...]:
+        """(1, L, hidden) at `offset` → queries, and keys and values to append to the cache."""
+        raw = by_head(self.k_proj(x), self.kv_heads)
+        values = raw if self.k_eq_v else by_head(self.v_proj(x), self.kv_heads)
+        return self.queries(x, offset), self.rope(self.k_norm(raw), offset), mx.fast.rms_norm(values, None, self.eps)
+
+    def look(self, entered: Sequence[mx.array], memory: GrowingMemory, mask: Mask) -> mx.array:
+        """What `enter` returned → (1, heads, L, head_dim); `memory` grows by L positions."""
+        queries, keys, values = entered
+        return attend(queries, *memory.append(keys, values), mask)
+
+
+def attend(queries: mx.array, keys: mx.array, values: mx.array, mask: Mask) -> mx.array:
+    """(1, heads, L, head_dim) queries over (1, kv_heads, n, head_dim) keys and values → (1, heads, L, head_dim)."""
+    return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=1.0, mask=mask)
+
+
+def by_head(x: mx.array, heads: int) -> mx.array:
+    """(1, L, heads · head_dim) → (1, heads, L, head_dim)."""
+    _, length, width = x.shape
+    if length == 1:  # the same numbers in the same order: nothing to transpose
+        return x.reshape(1, heads, 1, width // heads)
+    return x.reshape(1, length, heads, width // heads).transpose(0, 2, 1, 3)

@@ -11,9 +11,11 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from gemma_mlx.config import TextConfig
-from gemma_mlx.model.attention import Attention
+from gemma_mlx.model.attention import Attention, Memory
 from gemma_mlx.model.cache import Caches
 from gemma_mlx.model.masks import Block, Mask, piece_masks
+from gemma_mlx.model.rope import Offset
+from gemma_mlx.model.single import SinglePosition
 
 
 @partial(mx.compile, shapeless=True)
@@ -53,10 +55,22 @@ class DecoderLayer(nn.Module):
         self.pre_feedforward_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.post_feedforward_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.layer_scalar = mx.ones((1,))
+        self._single = SinglePosition(self)
 
-    def __call__(self, x: mx.array, memory: object, mask: Mask) -> mx.array:
+    def __call__(self, x: mx.array, memory: Memory, mask: Mask) -> mx.array:
         """(1, L, hidden) → (1, L, hidden); `memory` is what this layer's attention reads and extends."""
-        x = x + self.post_attention_layernorm(self.self_attn(self.input_layernorm(x), memory, mask))
+        halves = self._single if x.shape[1] == 1 else self
+        attended = self.self_attn.look(halves.enter(x, memory.offset), memory, mask)
+        return halves.leave(x, attended)
+
+    def enter(self, x: mx.array, offset: Offset) -> Sequence[mx.array]:
+        """(1, L, hidden) at `offset` → what the attention looks with."""
+        entered: Sequence[mx.array] = self.self_attn.enter(self.input_layernorm(x), offset)
+        return entered
+
+    def leave(self, x: mx.array, attended: mx.array) -> mx.array:
+        """(1, L, hidden) as it entered and what the attention found → (1, L, hidden)."""
+        x = x + self.post_attention_layernorm(self.self_attn.leave(attended))
         x = x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
         return x * self.layer_scalar
 

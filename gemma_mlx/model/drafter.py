@@ -4,16 +4,18 @@ Stateless: one step turns (token embedding, hidden state) into (logits, next hid
 steps are taken nor what is accepted. Source: transformers `modeling_gemma4_unified_assistant`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mlx.core as mx
 import mlx.nn as nn
 
 from gemma_mlx.config import FULL, SLIDING, DrafterConfig, TextConfig
-from gemma_mlx.model.attention import QueryAttention
+from gemma_mlx.model.attention import QueryAttention, attend
 from gemma_mlx.model.cache import Caches
 from gemma_mlx.model.decoder import DecoderLayer
 from gemma_mlx.model.masks import Mask
+from gemma_mlx.model.rope import Offset
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,14 @@ class TargetMemory:
 class DrafterAttention(QueryAttention):
     """Queries only: keys and values are the target's."""
 
-    def __call__(self, x: mx.array, memory: TargetMemory, mask: Mask) -> mx.array:
-        return self.read(x, memory.keys, memory.values, memory.offset, mask)
+    def enter(self, x: mx.array, offset: Offset) -> tuple[mx.array, ...]:
+        """(1, L, hidden) at `offset` → queries, (1, heads, L, head_dim)."""
+        return (self.queries(x, offset),)
+
+    def look(self, entered: Sequence[mx.array], memory: TargetMemory, mask: Mask) -> mx.array:
+        """What `enter` returned → (1, heads, L, head_dim)."""
+        (queries,) = entered
+        return attend(queries, memory.keys, memory.values, mask)
 
 
 class DrafterDecoder(nn.Module):

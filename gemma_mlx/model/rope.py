@@ -9,6 +9,9 @@ import mlx.core as mx
 
 from gemma_mlx.config import RopeConfig
 
+Offset = int | mx.array
+"""Position of the first row; int32 () as an array."""
+
 
 class Rope:
     """Rotates (1, heads, L, head_dim) queries or keys that stand at positions offset … offset + L - 1."""
@@ -19,8 +22,9 @@ class Rope:
         self.periods: mx.array | None = None
         if config.rope_type == "proportional":
             self.base, self.periods = None, proportional_periods(head_dim, config)
+            mx.eval(self.periods)  # as a constant of compiled graphs it would be computed in each of them
 
-    def __call__(self, x: mx.array, offset: int) -> mx.array:
+    def __call__(self, x: mx.array, offset: Offset) -> mx.array:
         return mx.fast.rope(
             x, self.head_dim, traditional=False, base=self.base, scale=1.0, offset=offset, freqs=self.periods
         )

@@ -1,0 +1,118 @@
+"""What every suite is given, and how programs take turns: A B, B A, A B.
+
+A suite is a function of a `Bench` that yields results as they are known. Programs run in processes of their own
+(`peers.link`). Where their models do not fit into memory together, each is started anew for every turn. Knows no suite
+and no program.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from gemma_mlx.benchmarks import ceiling
+from gemma_mlx.benchmarks.ceiling import Bandwidth
+from gemma_mlx.benchmarks.peers.link import Linked, Unavailable
+from gemma_mlx.benchmarks.peers.program import Settings
+from gemma_mlx.benchmarks.schema import OURS, Result
+from gemma_mlx.loading import Prepared
+
+T = TypeVar("T")
+_TOGETHER = 0.7  # of the memory that may be used: what models of several programs may take at once
+
+
+@dataclass(frozen=True)
+class Bench:
+    """`repetitions` of everything, after one that warms up; `quick`: fewer and shorter cases; `peers`: other programs,
+    with the place of their model if it is not ours; `folder` for what is written; `tell` shows progress, `skip` notes
+    what is left out and why."""
+
+    prepared: Prepared
+    repetitions: int
+    quick: bool
+    peers: Mapping[str, Path | None]
+    folder: Path
+    bandwidth: Bandwidth
+    bytes_per_token: int
+    tell: Callable[[str], None]
+    skip: Callable[[str, str], None]
+
+    @property
+    def model(self) -> Path:
+        return self.prepared.directory
+
+    def place(self, name: str) -> Path:
+        """Of the model that a program takes."""
+        return self.peers.get(name) or self.model
+
+    @property
+    def longest(self) -> int:
+        """Positions that a context may have here."""
+        return self.prepared.plan.knobs.context
+
+    def settings(self, *, drafter: bool = False, depth: int | None = None, image_tokens: int = 280) -> Settings:
+        """As the plan has them, without the drafter unless it is asked for."""
+        own = self.prepared.drafter if drafter else None
+        return Settings(self.prepared.options.dtype, own, depth, image_tokens)
+
+    def bound(self, context: int) -> float:
+        """Tokens/s that memory allows with so many positions held: weights, keys and values are read once for each."""
+        held = ceiling.kv_bytes(self.prepared.config.text_config, context, self.prepared.sizes.item)
+        return ceiling.most_tokens(self.bandwidth, self.bytes_per_token, held)
+
+
+Suite = Callable[[Bench, frozenset[str]], Iterator[Result]]
+"""Yields results of those suites that are named; a file may measure several at once."""
+
+
+@dataclass
+class Programs:
+    """Ours and the peers that are available."""
+
+    names: tuple[str, ...]
+    _open: Callable[[str], Linked]
+    _kept: dict[str, Linked]
+
+    def take(self, name: str, task: Callable[[Linked], T]) -> T:
+        """Let a program do something, once more if it was only started for this: the first time warms up."""
+        if name in self._kept:
+            return task(self._kept[name])
+        with self._open(name) as linked:
+            task(linked)
+            return task(linked)
+
+    def alternate(self, task: Callable[[Linked], T], repetitions: int) -> Mapping[str, list[T]]:
+        """What the task gives with each program, turn by turn, in changing order, after one turn that warms up."""
+        for name in self._kept:
+            task(self._kept[name])
+        found: dict[str, list[T]] = {name: [] for name in self.names}
+        for turn in range(repetitions):
+            for name in self.names if turn % 2 == 0 else self.names[::-1]:
+                found[name].append(self.take(name, task))
+        return found
+
+
+@contextmanager
+def programs(bench: Bench, settings: Settings, peers: Sequence[str] | None = None) -> Iterator[Programs]:
+    """Started, with the model in memory if it fits there as often as there are programs."""
+
+    def start(name: str) -> Linked:
+        return Linked(name, bench.place(name), settings, bench.folder / f"{name}.log")
+
+    wanted = (OURS, *(bench.peers if peers is None else peers))
+    together = bench.prepared.weights_bytes * len(wanted) <= _TOGETHER * bench.prepared.plan.limit
+    names, kept = list[str](), dict[str, Linked]()
+    with ExitStack() as stack:
+        for name in wanted:
+            try:
+                if together:
+                    kept[name] = stack.enter_context(start(name))
+                else:
+                    with start(name):
+                        pass  # it can be started
+            except Unavailable as fault:
+                bench.skip(name, str(fault))
+            else:
+                names.append(name)
+        yield Programs(tuple(names), start, kept)

@@ -1,0 +1,236 @@
+"""Every suite measures what it says, on a tiny model; programs take turns; a run survives what happens in it."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gemma_mlx.benchmarks import runner
+from gemma_mlx.benchmarks.ceiling import Bandwidth
+from gemma_mlx.benchmarks.midsize import SMALL, write_pair
+from gemma_mlx.benchmarks.peers.link import Generated, Linked
+from gemma_mlx.benchmarks.runner import Told, Wanted
+from gemma_mlx.benchmarks.schema import OURS, Result, read
+from gemma_mlx.benchmarks.suites import bench as benches
+from gemma_mlx.benchmarks.suites import catalogue, drafting, media, sizes, speed, turns, voice
+from gemma_mlx.benchmarks.suites.bench import Bench, Programs
+from gemma_mlx.errors import GemmaError
+from gemma_mlx.loading import LoadOptions, prepare
+
+SILENT = Told(lambda _: None, lambda _: None, lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("models")
+    write_pair(directory, SMALL)
+    return directory
+
+
+@pytest.fixture
+def skipped() -> dict[str, str]:
+    return {}
+
+
+@pytest.fixture
+def bench(models: Path, tmp_path: Path, skipped: dict[str, str]) -> Bench:
+    prepared = prepare(models / "target", LoadOptions(draft=models / "assistant", context=3000))
+    told = lambda _: None  # noqa: E731
+    return Bench(prepared, 2, True, {}, tmp_path, Bandwidth(1e9, "published"), 10**6, told, skipped.__setitem__)
+
+
+def of(results: list[Result], suite: str) -> list[Result]:
+    return [each for each in results if each.suite == suite]
+
+
+def test_reading_and_writing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "QUICK", (16, 40, 3000))
+    results = list(speed.speed(bench, frozenset({"prefill", "decode"})))
+    assert [(each.x, len(each.values)) for each in of(results, "prefill")] == [(16, 2), (40, 2)]
+    decoded = of(results, "decode")
+    assert [each.x for each in decoded] == [8, 16, 40]  # 3,000 do not fit
+    assert all(min(each.values) > 0 and each.details["same_ids"] for each in results)
+    bounds = [each.bound or math.nan for each in decoded]
+    assert bounds == sorted(bounds, reverse=True)
+    assert bounds[0] < 1e9 / 1e6
+    alone = list(speed.speed(bench, frozenset({"prefill"})))
+    assert {each.suite for each in alone} == {"prefill"}
+
+
+def test_loading(bench: Bench) -> None:
+    (loaded,) = speed.loading(bench, frozenset({"load"}))
+    assert len(loaded.values) == 2
+    assert 0 < min(loaded.values) < 30
+
+
+def test_drafting_changes_no_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch, skipped: dict[str, str]) -> None:
+    monkeypatch.setattr(drafting, "_QUICKLY", 12)
+    results = list(drafting.drafting(replace(bench, repetitions=1), frozenset({"drafter"})))
+    assert [each.x for each in results] == [0, 0, 0, 3, 3, 3, None, None, None]
+    assert all(each.details["same_ids"] for each in results)
+    shares = results[3].details["accepted_by_position"]
+    assert len(shares) == 3
+    assert all(0 <= share <= 1 for share in shares)
+    assert "accepted_by_position" not in results[0].details
+    without = replace(bench, prepared=prepare(bench.model, LoadOptions(draft="off")))
+    assert list(drafting.drafting(without, frozenset({"drafter"}))) == []
+    assert "drafter" in skipped
+
+
+def test_pictures_and_recordings(bench: Bench, monkeypatch: pytest.MonkeyPatch, skipped: dict[str, str]) -> None:
+    monkeypatch.setattr(media, "QUICK_BUDGETS", (70, 1120))
+    small = replace(bench, prepared=prepare(bench.model, LoadOptions(image_tokens=280, draft="off")))
+    (looked,) = media.image(small, frozenset({"image"}))
+    assert (looked.x, len(looked.values)) == (70, 2)
+    assert 50 < looked.details["prompt_tokens"] < 110
+    assert list(skipped) == ["image, 1120 tokens"]
+    monkeypatch.setattr(media, "QUICK_SECONDS", (1, 2))
+    one, two = media.audio(small, frozenset({"audio"}))
+    assert two.details["prompt_tokens"] - one.details["prompt_tokens"] == pytest.approx(25, abs=8)
+
+
+@pytest.mark.alone
+def test_a_spoken_turn(bench: Bench) -> None:
+    end, decided = voice.voice(replace(bench, repetitions=1), frozenset({"voice"}))
+    assert 0.6 < end.values[0] < 5  # the silence that is waited for is part of it
+    assert decided.values[0] < end.values[0] - 0.6
+    spans = {span["what"]: span for span in end.details["timeline"]}
+    assert set(spans) == {"speaking", "silence", "prefill", "first text"}
+    assert spans["speaking"]["to"] == spans["silence"]["from"] == pytest.approx(2, abs=0.1)
+    prefills = [span for span in end.details["timeline"] if span["what"] == "prefill"]
+    assert prefills[0]["from"] < 1  # it is read while it is spoken
+    assert end.details["unread_tokens"] <= 25
+
+
+def test_conversations_that_go_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "QUICK", 120)
+    first, second = turns.turn(bench, frozenset({"turn"}))
+    assert (first.x, second.x) == (1, 2)
+    assert second.details["cached_tokens"] > 100
+    assert max(second.values) < min(first.values)
+    resumed, again = turns.resuming(bench, frozenset({"resume"}))
+    assert (resumed.program, again.program) == (OURS, turns.AGAIN)
+    assert resumed.details["same_answers"] is True
+    assert max(resumed.values) < min(again.values)
+
+
+def test_memory_and_conversion(bench: Bench, skipped: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, planned = sizes.memory(replace(bench, repetitions=1), frozenset({"memory"}))
+    assert planned.better == ""
+    assert 0.5 < planned.values[0] / measured.values[0] < 2
+    seconds, held = zip(*measured.details["timeline"], strict=True)
+    assert list(seconds) == sorted(seconds)
+    assert max(held) > 0
+    took, most = sizes.converting(replace(bench, repetitions=1), frozenset({"conversion"}))
+    assert (took.unit, most.unit) == ("s", "bytes")
+    assert not (bench.folder / "source").exists()
+    monkeypatch.setattr(sizes.shutil, "disk_usage", lambda _: sizes.shutil._ntuple_diskusage(9, 9, 0))
+    assert list(sizes.converting(bench, frozenset({"conversion"}))) == []
+    assert "disk" in skipped["conversion"]
+
+
+class Fake(Linked):
+    """Notes who was asked."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self.calls = name, log
+
+    def __enter__(self) -> "Fake":
+        self.calls.append(f"start {self.name}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.calls.append(f"end {self.name}")
+
+
+def test_programs_take_turns_in_changing_order() -> None:
+    calls: list[str] = []
+
+    def ask(linked: Linked) -> str:
+        calls.append(linked.name)
+        return linked.name
+
+    kept = {name: Fake(name, calls) for name in ("a", "b")}
+    found = Programs(("a", "b"), lambda name: Fake(name, calls), dict[str, Linked](kept)).alternate(ask, 3)
+    assert calls == [*"ab", *"ab", *"ba", *"ab"]  # the first two warm up
+    assert found == {"a": ["a"] * 3, "b": ["b"] * 3}
+    calls.clear()
+    Programs(("a", "b"), lambda name: Fake(name, calls), {}).alternate(ask, 1)
+    assert calls == ["start a", "a", "a", "end a", "start b", "b", "b", "end b"]
+
+
+def test_where_models_do_not_fit_together_each_is_started_for_its_turn(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, skipped: dict[str, str]
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(benches, "Linked", lambda name, *_: Fake(name, calls))
+    with benches.programs(replace(bench, peers={"b": None}), bench.settings()) as running:
+        assert calls == [f"start {OURS}", "start b"]
+        assert running.names == (OURS, "b")
+    calls.clear()
+    monkeypatch.setattr(benches, "_TOGETHER", 0.0)
+    with benches.programs(replace(bench, peers={"b": None}), bench.settings()) as running:
+        assert calls == [f"start {OURS}", f"end {OURS}", "start b", "end b"]
+        assert not running._kept
+    assert not skipped
+
+
+def test_suites_are_chosen_by_name() -> None:
+    assert len(catalogue.chosen((), quick=False)) == len({suite for suite, _ in catalogue.SUITES.values()})
+    assert {name for _, served in catalogue.chosen((), quick=True) for name in served} == set(catalogue.QUICK)
+    assert catalogue.chosen(("decode", "prefill"), quick=False) == [(speed.speed, frozenset({"prefill", "decode"}))]
+    with pytest.raises(GemmaError, match="there is no suite speed: choose from load, prefill"):
+        catalogue.chosen(("speed",), quick=False)
+
+
+def _good(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
+    yield Result("good", "one", OURS, "s", (1.0, 2.0))
+
+
+def _bad(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
+    yield Result("bad", "before", OURS, "s", (1.0,))
+    raise RuntimeError("many lines\nthe last one")
+
+
+def _stopped(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
+    yield Result("stopped", "before", OURS, "s", (1.0,))
+    raise KeyboardInterrupt
+
+
+def wanted(*suites: benches.Suite) -> Wanted:
+    return Wanted([(suite, frozenset({suite.__name__})) for suite in suites], "demo", LoadOptions(), quick=True)
+
+
+def test_a_suite_that_fails_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:
+    recorded = runner.run(wanted(_bad, _good), tmp_path / "a.jsonl", SILENT)
+    assert recorded.finished
+    assert [each.suite for each in recorded.results] == ["bad", "good"]
+    assert recorded.skipped == {"_bad": "the last one"}
+    assert recorded.run.repetitions == runner.QUICK_REPETITIONS
+    assert recorded.run.model["bytes_per_token"] > 0
+
+
+def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(wanted(_good, _stopped, _good), tmp_path / "a.jsonl", SILENT)
+    (recorded,) = read(tmp_path / "a.jsonl")
+    assert not recorded.finished
+    assert [each.suite for each in recorded.results] == ["good", "stopped"]
+
+
+def test_a_fault_of_ours_keeps_its_traceback_and_what_was_measured(tmp_path: Path) -> None:
+    def broken(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
+        yield Result("broken", "before", OURS, "s", (1.0,))
+        raise AssertionError("ours")
+
+    with pytest.raises(AssertionError, match="ours"):
+        runner.run(wanted(broken), tmp_path / "a.jsonl", SILENT)
+    (recorded,) = read(tmp_path / "a.jsonl")
+    assert not recorded.finished
+    assert recorded.results
+
+
+def test_generated_rates() -> None:
+    assert Generated((1, 2, 3, 4), (1.0, 1.5, 2.0, 2.5), 8, 0, 0).decode == 2.0

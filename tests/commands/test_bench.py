@@ -1,0 +1,133 @@
+"""`gemma-mlx bench` as a person uses it: measure, read again, report, compare, and what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gemma_mlx.benchmarks.midsize import SMALL, write_pair
+from tests.command import gemma_mlx
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("models")
+    write_pair(directory, SMALL)
+    return directory / "target"
+
+
+@pytest.fixture(scope="module")
+def results(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a run of one suite."""
+    file = tmp_path_factory.mktemp("results") / "now.jsonl"
+    words = [
+        "bench",
+        "load",
+        "--quick",
+        "--model",
+        str(model),
+        "--draft",
+        "off",
+        "--repetitions",
+        "2",
+        "--out",
+        str(file),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["gemma-mlx", *words])
+        run = gemma_mlx(*words)
+    assert run.code == 0, run.err
+    assert run.out.startswith("load ")
+    assert str(file) in run.err
+    return file
+
+
+def test_results_name_the_command_and_no_place(results: Path, model: Path) -> None:
+    header, one, end = map(json.loads, results.read_text().splitlines())
+    assert header["command"].startswith("gemma-mlx bench load --quick --model target")
+    assert str(model.parent) not in results.read_text()
+    assert os.uname().nodename not in json.dumps(header["machine"])
+    assert len(one["values"]) == 2
+    assert end["finished"] is True
+    assert len(end["swap"]) == 2
+
+
+def test_a_report_and_a_submission_of_results_that_are_there(results: Path) -> None:
+    run = gemma_mlx("bench", "--results", results, "--report", "--submit")
+    assert run.code == 0, run.err
+    assert "weights in memory" in run.out
+    page = results.with_suffix(".html").read_text()
+    assert "<svg" in page or "data:image" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_what_became_slower_is_said_and_fails(results: Path, tmp_path: Path) -> None:
+    same = gemma_mlx("bench", "--results", results, "--against", results)
+    assert same.code == 0, same.err
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    lines[1]["values"] = [3 * value + 1 for value in lines[1]["values"]]
+    slow = tmp_path / "slow.jsonl"
+    slow.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    slower = gemma_mlx("bench", "--results", slow, "--against", results)
+    assert slower.code == 1
+    assert "slower" in slower.out
+    assert gemma_mlx("bench", "--results", slow, "--against", results, "--threshold", "99").code == 0
+    assert gemma_mlx("bench", "--results", results, "--against", slow).code == 0
+
+
+def test_results_are_kept_among_the_user_s_data(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMMA_MLX_HOME", str(tmp_path))
+    run = gemma_mlx("bench", "load", "--model", model, "--repetitions", "1")
+    assert run.code == 0, run.err
+    (file,) = (tmp_path / "benchmarks").glob("*.jsonl")
+    assert str(file) in run.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("speed",), "there is no suite speed"),
+        (("load", "--compare", "ollama"), "ollama"),
+        (("load", "--model", "nowhere/at-all"), "nowhere/at-all"),
+        (("--results", "none.jsonl"), "none.jsonl"),
+        (("--results", "pyproject.toml"), "line 1"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(arguments: tuple[str, ...], words: str) -> None:
+    run = gemma_mlx("bench", *arguments)
+    assert run.code == 1
+    assert words in run.err
+    assert run.err.count("\n") == 1, run.err
+
+
+def test_a_file_without_a_run(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    run = gemma_mlx("bench", "--results", tmp_path / "empty.jsonl")
+    assert (run.code, run.err.count("\n")) == (1, 1)
+    assert "holds no run" in run.err
+
+
+def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "now.jsonl"
+    words = ["bench", "load", "prefill", "--model", str(model), "--repetitions", "50", "--out", str(file)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gemma_mlx", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    *_, end = map(json.loads, file.read_text().splitlines())
+    assert end["finished"] is False
+    left = subprocess.run(["pgrep", "-f", f"peers.serve.*{tmp_path}"], capture_output=True, check=False)
+    assert left.stdout == b""
