@@ -40,7 +40,7 @@ from gemma_mlx.model.gemma import GemmaModel
 
 SUITE, REPETITIONS = "profile", 9
 NARROW = replace(TINY, layers=48, hidden=64, intermediate=128, draft_hidden=64, draft_intermediate=128)
-MIDDLE = Size(24, 1024, 4096, 8, 4, 128, 32768, 512, 128, 256, 2048, boundary_id=2000, medium_id=2010)
+MIDDLE = Size(12, 1024, 2048, 8, 4, 128, 16384, 512, 128, 256, 2048, boundary_id=2000, medium_id=2010)
 PROMPT = list(range(20, 52))
 _WARM, _STEPS = 4, 24  # tokens before those that are timed, and of these
 _DEPTH, _BLOCKS = 4, 16  # drafts, and how often they are made for one value
@@ -243,13 +243,13 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=11, help="alternations, 1 or more")
     parser.add_argument("--layers", type=int, default=NARROW.layers, help="of the model, in sixes")
-    parser.add_argument("--wide", action="store_true", help="a model of 410 M parameters instead, packed")
+    parser.add_argument("--wide", action="store_true", help="a model of 130 M parameters instead, in float32")
     parser.add_argument("--out", type=Path, required=True, help="append a run to this file of JSON lines")
     given = parser.parse_args(arguments)
     if given.rounds < 1 or given.layers < 6 or given.layers % 6:
         parser.error(f"rounds are {given.rounds} and layers {given.layers}: give 1 or more, and a multiple of 6")
     narrow = replace(NARROW, layers=given.layers)
-    models = [(MIDDLE, _BITS)] if given.wide else [(narrow, None), (narrow, _BITS)]
+    models = [(MIDDLE, None)] if given.wide else [(narrow, None), (narrow, _BITS)]
     with tempfile.TemporaryDirectory() as folder:
         made = {bits: fabricate(Path(folder) / str(bits), size, bits) for size, bits in models}
         first, _ = next(iter(made.values()))

@@ -119,11 +119,15 @@ def test_without_a_drafter_only_tokens_are_profiled(pair: tuple[Path, Path]) -> 
 
 
 def test_a_layer_costs_few_nodes(tmp_path: Path) -> None:
-    counts = []
+    here: list[float] = []
+    there: list[float] = []
     for layers in (6, 12):
         target, _ = fabricate(tmp_path / str(layers), replace(NARROW, layers=layers), bits=4)
-        counts.append(_by_case(profile(target, None, Settings()))["nodes per decoded token on a GPU", OURS].values[0])
-    assert counts[1] - counts[0] <= 6 * 38
+        found = _by_case(profile(target, None, Settings()))
+        here += found["nodes per decoded token", OURS].values
+        there += found["nodes per decoded token on a GPU", OURS].values
+    assert there[1] - there[0] <= 6 * 29
+    assert here[1] - here[0] <= 6 * 80
 
 
 def test_programs_take_turns(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
