@@ -29,7 +29,7 @@ class Child:
 
 
 def run(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
-    """Run `python -m module arguments` and measure it. Raises SystemExit with the program's last words if it fails."""
+    """Run `python -m module arguments` and measure it. Raises RuntimeError with its last words if it fails."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "peak"
         command = [sys.executable, "-m", __spec__.name, str(report), module, *arguments]
@@ -37,7 +37,8 @@ def run(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -
         done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
         seconds = time.perf_counter() - started
         if done.returncode:
-            sys.exit(f"{module} {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-4000:]}")
+            words = f"{module} {' '.join(arguments)}"
+            raise RuntimeError(f"{words} ended with {done.returncode}:\n{done.stderr[-4000:]}")
         return Child(seconds, int(report.read_text()), done.stdout)
 
 

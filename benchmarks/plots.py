@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,12 @@ class Picture:
 
     caption: str
     svg: str
+
+
+def require() -> None:
+    """Raises `GemmaError` without matplotlib."""
+    if find_spec("matplotlib") is None:
+        raise GemmaError("a report needs matplotlib, which is missing: pip install 'gemma-mlx[bench]'")
 
 
 def pictures(suite: str, results: Sequence[Result], programs: Sequence[str]) -> list[Picture]:
@@ -284,11 +291,10 @@ def _legend(drawing: "Figure", axes: "Axes") -> None:
 @contextmanager
 def _figure(height: float) -> Iterator[tuple["Figure", "Axes"]]:
     """A figure of `height` inches with empty axes, and the style to fill it in."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as fault:
-        raise GemmaError("a report needs matplotlib, which is missing: pip install 'gemma-mlx[bench]'") from fault
+    require()
+    import matplotlib
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context(_STYLE):
         drawing = Figure(figsize=(WIDTH, height))
         yield drawing, drawing.add_subplot()

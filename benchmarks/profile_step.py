@@ -261,7 +261,7 @@ def main(arguments: Sequence[str]) -> None:
                     writer.add(replace(result, case=f"{result.case}, {'float32' if bits is None else f'{bits}-bit'}"))
             finished = True
         finally:
-            writer.end(finished)
+            writer.end(finished, {})
 
 
 def _run(rounds: int, target: Path, arguments: Sequence[str]) -> Run:

@@ -137,7 +137,7 @@ def _state(run: Recorded) -> str:
 
 def _opening(run: Recorded, heading: str) -> list[str]:
     return [
-        f"{heading} gemma-mlx bench, {_cell(date(run))}",
+        f"{heading} gemma-mlx bench, {_cell(str(run.run.model.get('name', '')))}, {_cell(date(run))}",
         "",
         *([f"**{state}**", ""] if (state := _state(run)) else []),
     ]
@@ -224,8 +224,8 @@ def _cell(text: str) -> str:
 
 
 def _cards(run: Recorded) -> dict[str, dict[str, str]]:
-    named = (("Machine", run.run.machine), ("Model", run.run.model), ("Versions", run.run.versions))
-    return {name: _facts(card, "") for name, card in named}
+    named = (("Machine", run.run.machine), ("Model", run.run.model), ("Versions", run.run.versions), ("Run", run.end))
+    return {name: _facts(card, "") for name, card in named if card}
 
 
 def _facts(card: Mapping[str, Any], outer: str) -> dict[str, str]:

@@ -25,7 +25,8 @@ from gemma_mlx.generation.sampling import Sampler
 from gemma_mlx.loading import Gemma, LoadOptions, load
 
 _WRITTEN = 16  # tokens of an answer
-_MODEL = "the model of this run"  # fingerprint
+MODEL = "the model of this run"
+"""Fingerprint of the caches that are saved."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def resume(gemma: Gemma, history: History, file: Path | None) -> Resumed:
     started = time.perf_counter()
     chat.history = history
     if file is not None:
-        chat.context.load(file, _MODEL)
+        chat.context.load(file, MODEL)
     loaded = time.perf_counter() - started
     first, finished = answer(chat, SECOND)
     return Resumed(loaded, loaded + first, finished.text, finished.usage.cached_tokens)
@@ -72,7 +73,7 @@ def compare(width: Width, tokens: int, rounds: int) -> dict[str, Any]:
         answer(chat, question(gemma.tokenizer, tokens, 0))
         chat.settle()
         started = time.perf_counter()
-        chat.context.save(file, _MODEL)
+        chat.context.save(file, MODEL)
         saving, held = time.perf_counter() - started, len(chat.context.keys)
         files: dict[str, Path | None] = {"file": file, "again": None}
         found: dict[str, list[Resumed]] = {"file": [], "again": []}

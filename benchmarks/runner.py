@@ -15,8 +15,8 @@ from typing import Any
 from gemma_mlx.benchmarks import ceiling, machine
 from gemma_mlx.benchmarks.peers.link import Unavailable
 from gemma_mlx.benchmarks.power import Energy
-from gemma_mlx.benchmarks.schema import Recorded, Result, Run, Writer, read
-from gemma_mlx.benchmarks.suites.bench import Bench, Suite
+from gemma_mlx.benchmarks.schema import Recorded, Result, Run, Writer
+from gemma_mlx.benchmarks.suites.bench import Bench, Suite, one_line
 from gemma_mlx.errors import GemmaError
 from gemma_mlx.loading import LoadOptions, Prepared, prepare
 
@@ -69,15 +69,17 @@ def run(wanted: Wanted, out: Path, told: Told) -> Recorded:
         machine.versions([*PACKAGES, *(_OF_PEERS[name] for name in wanted.peers)]),
         wanted.times,
     )
-    writer, swap, began = Writer(out, header), machine.swap_used(), time.monotonic()
-    finished = False
+    writer, swap, began, energy = Writer(out, header), machine.swap_used(), time.monotonic(), Energy()
+    results, skipped, facts, finished = list[Result](), dict[str, str](), dict[str, Any](), False
 
     def skip(what: str, why: str) -> None:
-        writer.skip(what, why)
-        told.skipped(what, why)
+        if skipped.get(what) != why:
+            skipped[what] = why
+            writer.skip(what, why)
+            told.skipped(what, why)
 
     try:
-        with tempfile.TemporaryDirectory() as folder, Energy() as energy:
+        with tempfile.TemporaryDirectory() as folder, energy:
             bench = Bench(
                 prepared,
                 wanted.times,
@@ -92,12 +94,14 @@ def run(wanted: Wanted, out: Path, told: Told) -> Recorded:
             for suite, names in wanted.suites:
                 for result in _results(suite, names, bench):
                     writer.add(result)
+                    results.append(result)
                     told.result(result)
         finished = True
     finally:
-        seconds = round(time.monotonic() - began, 1)
-        writer.end(finished, seconds=seconds, joules=energy.joules, swap=[swap, machine.swap_used()])
-    return read(out)[-1]
+        facts |= {"seconds": round(time.monotonic() - began, 1), "joules": energy.joules}
+        facts |= {"swap_bytes_before": swap, "swap_bytes_after": machine.swap_used()}
+        writer.end(finished, facts)
+    return Recorded(header, tuple(results), skipped, finished, facts)
 
 
 @dataclass(frozen=True)
@@ -120,4 +124,4 @@ def _results(suite: Suite, names: frozenset[str], bench: Bench) -> Iterator[Resu
     try:
         yield from suite(bench, names)
     except (GemmaError, Unavailable, RuntimeError) as fault:
-        bench.skip(", ".join(sorted(names)), str(fault).strip().splitlines()[-1] if str(fault) else repr(fault))
+        bench.skip(", ".join(sorted(names)), one_line(fault))

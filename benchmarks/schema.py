@@ -72,12 +72,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A run as it is in a file. `skipped`: by suite or program, why nothing was measured."""
+    """A run as it is in a file. `skipped`: by suite or program, why nothing was measured; `end`: what was known at its
+    end, like bytes of swap before and after."""
 
     run: Run
     results: tuple[Result, ...]
     skipped: Mapping[str, str]
     finished: bool
+    end: Mapping[str, Any] = field(default_factory=dict)
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -108,6 +110,7 @@ class Writer:
     def __init__(self, path: Path, run: Run) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        _mend(path)
         self._file: IO[str] = path.open("a", encoding="utf-8")
         self._line({"kind": "run", "schema": VERSION, **asdict(run)})
 
@@ -119,15 +122,23 @@ class Writer:
     def skip(self, what: str, why: str) -> None:
         self._line({"kind": "skipped", "what": what, "why": why})
 
-    def end(self, finished: bool, **facts: Any) -> None:
+    def end(self, finished: bool, facts: Mapping[str, Any]) -> None:
         """`facts`: what is only known at the end, like swap that was used."""
-        self._line({"kind": "end", "finished": finished, **facts})
+        self._line({"kind": "end", "finished": finished, "facts": dict(facts)})
         self._file.close()
 
     def _line(self, content: dict[str, Any]) -> None:
         self._file.write(json.dumps(content) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
+
+
+def _mend(path: Path) -> None:
+    """Without a last line that was cut off: what is appended would be part of it."""
+    if path.exists():
+        with path.open("r+b") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)
 
 
 def read(path: Path) -> tuple[Recorded, ...]:
@@ -156,9 +167,10 @@ class _Reading:
     results: list[Result] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     finished: bool = False
+    end: dict[str, Any] = field(default_factory=dict)
 
     def recorded(self) -> Recorded:
-        return Recorded(self.run, tuple(self.results), self.skipped, self.finished)
+        return Recorded(self.run, tuple(self.results), self.skipped, self.finished, self.end)
 
 
 def _take(found: list[_Reading], line: dict[str, Any]) -> None:
@@ -174,7 +186,7 @@ def _take(found: list[_Reading], line: dict[str, Any]) -> None:
     elif kind == "skipped":
         found[-1].skipped[line["what"]] = line["why"]
     elif kind == "end":
-        found[-1].finished = line["finished"] is True
+        found[-1].finished, found[-1].end = line["finished"] is True, dict(line["facts"])
     else:
         raise ValueError(f"kind {kind!r}")
 

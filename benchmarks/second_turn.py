@@ -106,7 +106,7 @@ class Talker:
         while said.count(SEPARATOR) < 2 or not said.endswith("\n"):
             chunk = os.read(pipe_out.fileno(), 65536)
             if not chunk:
-                raise SystemExit(f"a program ended:\n{self._log.read_text()[-3000:]}")
+                raise RuntimeError(f"a program ended:\n{self._log.read_text()[-3000:]}")
             said += chunk.decode(errors="replace")
             _, _, answer = said.partition(SEPARATOR)
             if not first and answer.partition(SEPARATOR)[0].strip().removeprefix(_LABEL).strip():
@@ -131,7 +131,7 @@ class Server:
         deadline = time.monotonic() + _PATIENCE
         while not self._ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"mlx-vlm's server does not start:\n{log.read_text()[-3000:]}")
+                raise RuntimeError(f"mlx-vlm's server does not start:\n{log.read_text()[-3000:]}")
             time.sleep(0.5)
 
     def new(self) -> None:

@@ -3,12 +3,14 @@
 import json
 import re
 import shlex
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gemma_mlx.benchmarks import schema
 from gemma_mlx.terminal.commands import HELP
 from gemma_mlx.terminal.repl import GREETING
 from tests.command import gemma_mlx
@@ -187,6 +189,39 @@ def test_the_figures_of_the_screen_are_those_of_the_results() -> None:
     small = {one["prefill_tok_s"]: one["ratio"]["median"] for one in results("screen") if one["image_tokens"] == 266}
     assert f"**{small[70]}** (M1) and **{small[130]}** (M4)" in README
     assert max(small.values()) <= 1 / 3
+
+
+PROFILE_ROWS = {
+    "nodes of its graph, a token": ("nodes per decoded token", 0.9),
+    "the same, where norms, positions and attention are one node each, as on a GPU": (
+        "nodes per decoded token on a GPU",
+        0.9,
+    ),
+    "host time, a token": ("host time per decoded token", 0.8),
+    "nodes, a step of the drafter": ("nodes per drafter step", 0.9),
+    "host time to build the graph of that step": ("graph building per drafter step", 0.8),
+    "host time of that step in all": ("host time per drafter step", 1.0),
+    "time of that step": ("time per drafter step", 1.03),
+}
+"""Label in the README to the case, and the most that it may be."""
+
+
+def test_the_figures_of_a_token_are_those_of_the_results() -> None:
+    (link,) = re.findall(r"\[profile\]\((.*?)\)", README)
+    run = schema.read(ROOT / link)[-1]
+    assert run.finished
+    section = README.partition("### Where the time of a token goes")[2].partition("###")[0]
+    assert f"mlx-vlm {run.run.versions['mlx-vlm']}" in section
+    assert f"{run.run.repetitions} alternations" in section
+    found = {(each.case, each.program): each for each in run.results}
+    assert all(each.details.get("same_ids", True) for each in run.results)
+    for label, (case, most) in PROFILE_ROWS.items():
+        shares = []
+        for kind in ("float32", "4-bit"):
+            ours, theirs = (found[f"{case}, {kind}", program].values for program in (schema.OURS, "mlx-vlm"))
+            shares.append(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)))
+        assert f"| {label} | {shares[0]:.2f} | {shares[1]:.2f} |" in section
+        assert max(shares) <= most, case
 
 
 def test_the_figures_of_drafting_are_those_of_the_results() -> None:

@@ -40,10 +40,10 @@ class Generated:
 
     @property
     def decode(self) -> float:
-        """Tokens per second from the second id on, when programs are a step ahead; 0.0 of fewer than three ids."""
-        if len(self.ids) < 3:
-            return 0.0
-        return (len(self.ids) - 2) / (self.times[-1] - self.times[1])
+        """Tokens per second from the second id on, when programs are a step ahead; 0.0 where none came later. Ids that
+        came at the same time as the second, in one round of drafts, do not count: their round began before."""
+        later = sum(time > self.times[1] for time in self.times[2:])
+        return later / (self.times[-1] - self.times[1]) if later else 0.0
 
 
 class Unavailable(Exception):

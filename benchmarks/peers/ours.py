@@ -45,7 +45,7 @@ class Ours:
             raise GemmaError(f"depth is {settings.depth}, expected 0 to {MOST}")
         prepared = prepare(
             directory,
-            LoadOptions(settings.dtype, image_tokens=settings.image_tokens, draft=settings.drafter),
+            LoadOptions(settings.dtype, settings.context, settings.image_tokens, settings.drafter, settings.memory),
         )
         self._limits.enter_context(memory_limits(prepared.plan, prepared.weights_bytes))
         self._gemma, self._image_tokens = load(prepared), settings.image_tokens

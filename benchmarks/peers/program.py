@@ -13,12 +13,15 @@ from typing import Protocol
 @dataclass(frozen=True)
 class Settings:
     """`dtype` of activations, as `gemma-mlx --dtype`; `drafter`: directory of an assistant, to draft with; `depth`: how
-    many drafts a round, None: as the program decides; `image_tokens`: most soft tokens of a picture."""
+    many drafts a round, None: as the program decides; `image_tokens`: most soft tokens of a picture; `memory` in bytes
+    and `context` in positions to plan for, None: what there is."""
 
     dtype: str = "auto"
     drafter: Path | None = None
     depth: int | None = None
     image_tokens: int = 280
+    memory: int | None = None
+    context: int | None = None
 
 
 @dataclass(frozen=True)

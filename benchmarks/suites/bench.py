@@ -8,17 +8,20 @@ and no program.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
 from gemma_mlx.benchmarks import ceiling
 from gemma_mlx.benchmarks.ceiling import Bandwidth
+from gemma_mlx.benchmarks.peers.catalogue import installation
 from gemma_mlx.benchmarks.peers.link import Linked, Unavailable
 from gemma_mlx.benchmarks.peers.program import Settings
 from gemma_mlx.benchmarks.schema import OURS, Result
 from gemma_mlx.loading import Prepared
 
 T = TypeVar("T")
+VLM = "mlx-vlm"
 _TOGETHER = 0.7  # of the memory that may be used: what models of several programs may take at once
 
 
@@ -42,6 +45,24 @@ class Bench:
     def model(self) -> Path:
         return self.prepared.directory
 
+    @property
+    def drafter(self) -> Path | None:
+        """Of the model, if memory is planned for it."""
+        return self.prepared.drafter if self.prepared.plan.knobs.drafter else None
+
+    def has_vlm(self, what: str, models: int = 0) -> bool:
+        """Whether mlx-vlm is asked for, is installed, and so many models fit into memory; if not, why is noted."""
+        if VLM not in self.peers:
+            return False
+        reason = ""
+        if find_spec("mlx_vlm") is None:
+            reason = f"it is not installed: {installation(VLM)}"
+        elif models * self.prepared.weights_bytes > _TOGETHER * self.prepared.plan.limit:
+            reason = "both programs with the model do not fit into memory"
+        if reason:
+            self.skip(f"{what}, {VLM}", reason)
+        return not reason
+
     def place(self, name: str) -> Path:
         """Of the model that a program takes."""
         return self.peers.get(name) or self.model
@@ -53,8 +74,9 @@ class Bench:
 
     def settings(self, *, drafter: bool = False, depth: int | None = None, image_tokens: int = 280) -> Settings:
         """As the plan has them, without the drafter unless it is asked for."""
-        own = self.prepared.drafter if drafter else None
-        return Settings(self.prepared.options.dtype, own, depth, image_tokens)
+        options = self.prepared.options
+        own = self.drafter if drafter else None
+        return Settings(options.dtype, own, depth, image_tokens, options.memory, options.context)
 
     def bound(self, context: int) -> float:
         """Tokens/s that memory allows with so many positions held: weights, keys and values are read once for each."""
@@ -73,6 +95,7 @@ class Programs:
     names: tuple[str, ...]
     _open: Callable[[str], Linked]
     _kept: dict[str, Linked]
+    _skip: Callable[[str, str], None]
 
     def take(self, name: str, task: Callable[[Linked], T]) -> T:
         """Let a program do something, once more if it was only started for this: the first time warms up."""
@@ -83,14 +106,20 @@ class Programs:
             return task(linked)
 
     def alternate(self, task: Callable[[Linked], T], repetitions: int) -> Mapping[str, list[T]]:
-        """What the task gives with each program, turn by turn, in changing order, after one turn that warms up."""
-        for name in self._kept:
-            task(self._kept[name])
+        """What the task gives with each program, turn by turn, in changing order, after one turn that warms up. A peer
+        that cannot do it, or dies, is left out; the others go on."""
         found: dict[str, list[T]] = {name: [] for name in self.names}
-        for turn in range(repetitions):
-            for name in self.names if turn % 2 == 0 else self.names[::-1]:
-                found[name].append(self.take(name, task))
-        return found
+        turns = range(0 if self._kept else 1, repetitions + 1)
+        for turn in turns:
+            for name in [name for name in self.names if name in found][:: 1 if turn % 2 else -1]:
+                try:
+                    found[name].append(self.take(name, task))
+                except (Unavailable, RuntimeError) as fault:
+                    if name == OURS:
+                        raise
+                    self._skip(name, one_line(fault))
+                    del found[name]
+        return {name: values[-repetitions:] for name, values in found.items()}
 
 
 @contextmanager
@@ -112,7 +141,15 @@ def programs(bench: Bench, settings: Settings, peers: Sequence[str] | None = Non
                     with start(name):
                         pass  # it can be started
             except Unavailable as fault:
-                bench.skip(name, str(fault))
+                if name == OURS:
+                    raise
+                bench.skip(name, one_line(fault))
             else:
                 names.append(name)
-        yield Programs(tuple(names), start, kept)
+        yield Programs(tuple(names), start, kept, bench.skip)
+
+
+def one_line(fault: Exception) -> str:
+    """The first line of what a fault says, and the last, which of a log is what happened."""
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()] or [repr(fault)]
+    return " … ".join(dict.fromkeys([lines[0], lines[-1]]))

@@ -6,19 +6,19 @@ from gemma_mlx.benchmarks.suites import drafting, media, sizes, speed, turns, vo
 from gemma_mlx.benchmarks.suites.bench import Suite
 from gemma_mlx.errors import GemmaError
 
-SUITES: Mapping[str, tuple[Suite, str]] = {
-    "load": (speed.loading, "weights into memory"),
-    "prefill": (speed.speed, "reading 128 to 32,768 tokens"),
-    "decode": (speed.speed, "writing after 0 to 32,768 tokens"),
-    "drafter": (drafting.drafting, "plain, fixed depths, chosen depth; prose, code, list"),
-    "image": (media.image, "a question about a picture at 280, 560 and 1,120 tokens"),
-    "audio": (media.audio, "a recording of 5, 15 and 29 s"),
-    "voice": (voice.voice, "from the end of speech to the first text, live"),
-    "turn": (turns.turn, "the second turn of a conversation"),
-    "resume": (turns.resuming, "a saved conversation"),
-    "conversion": (sizes.converting, "bfloat16 to 4 bits"),
-    "memory": (sizes.memory, "the peak, planned and measured"),
-    "profile": (where.profiled, "nodes of the graph, host time and bytes for each token"),
+SUITES: Mapping[str, Suite] = {
+    "load": speed.loading,
+    "prefill": speed.speed,
+    "decode": speed.speed,
+    "drafter": drafting.drafting,
+    "image": media.image,
+    "audio": media.audio,
+    "voice": voice.voice,
+    "turn": turns.turn,
+    "resume": turns.resuming,
+    "conversion": sizes.converting,
+    "memory": sizes.memory,
+    "profile": where.profiled,
 }
 QUICK = ("load", "prefill", "decode", "drafter", "image", "audio", "turn")
 
@@ -30,7 +30,7 @@ def chosen(names: tuple[str, ...], quick: bool) -> list[tuple[Suite, frozenset[s
         raise GemmaError(f"there is no suite {unknown[0]}: choose from {', '.join(SUITES)}")
     wanted = names or (QUICK if quick else tuple(SUITES))
     found: dict[Suite, set[str]] = {}
-    for name, (suite, _) in SUITES.items():
+    for name, suite in SUITES.items():
         if name in wanted:
             found.setdefault(suite, set()).add(name)
     return [(suite, frozenset(served)) for suite, served in found.items()]

@@ -26,7 +26,7 @@ _WRITTEN, _QUICKLY = 192, 64
 
 def drafting(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
     """Suite `drafter`."""
-    if bench.prepared.drafter is None or not bench.prepared.plan.knobs.drafter:
+    if bench.drafter is None:
         bench.skip("drafter", "there is none for this model, or no memory for it: gemma-mlx plan")
         return
     written = _QUICKLY if bench.quick else _WRITTEN

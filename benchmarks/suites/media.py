@@ -57,7 +57,8 @@ def _asked(bench: Bench, like: Result, question: str, file: Path) -> Iterator[Re
 
         found = running.alternate(take, bench.repetitions)
     for name, runs in found.items():
-        details = {"prompt_tokens": runs[0].prompt_tokens, "same_ids": runs[0].ids == found[OURS][0].ids}
+        same = all(run.ids == found[OURS][0].ids for run in runs)
+        details = {"prompt_tokens": runs[0].prompt_tokens, "same_ids": same}
         yield Result(
             like.suite, like.case, name, like.unit, tuple(run.first for run in runs), x=like.x, details=details
         )

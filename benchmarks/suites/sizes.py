@@ -12,11 +12,10 @@ from gemma_mlx.benchmarks import conversion
 from gemma_mlx.benchmarks.full_size import write_target
 from gemma_mlx.benchmarks.layout import TINY, Size
 from gemma_mlx.benchmarks.schema import OURS, Result
-from gemma_mlx.benchmarks.suites.bench import Bench
+from gemma_mlx.benchmarks.suites.bench import VLM, Bench
 from gemma_mlx.doctor.measure import Measured, measure
 
 PLANNED = "gemma-mlx, planned"
-_PEER = "mlx-vlm"
 _SAMPLE = 0.02  # seconds between two looks at memory
 _LAYERS = 6  # of the published 48, that are converted: 4.84 GB, which take as much again
 _POINTS = 400  # of a timeline, at most
@@ -49,17 +48,20 @@ def converting(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
         bench.skip("conversion", f"needs {needed / 1e9:.0f} GB on the disk")
         return
     nbytes = write_target(source, size)
-    commands = conversion.programs() if _PEER in bench.peers else {"ours": conversion.OURS}
+    commands = conversion.programs() if bench.has_vlm("conversion") else {"ours": conversion.OURS}
     amount = f"{nbytes / 1e9:.2f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:.1f} MB"
     case = f"{amount} of bfloat16 to 4 bits"
     bench.tell(f"conversion: {case}")
-    found = conversion.alternate(commands, source, bench.repetitions)
-    names = {"ours": OURS, "peer": _PEER}
+    try:
+        found = conversion.alternate(commands, source, bench.repetitions)
+    finally:
+        for folder in (source, *(conversion.converted(source, name) for name in commands)):
+            shutil.rmtree(folder, ignore_errors=True)
+    names = {"ours": OURS, "peer": VLM}
     for name, runs in found.items():
         peaks = tuple(float(run.peak_resident_bytes) for run in runs)
         yield Result("conversion", case, names[name], "s", tuple(run.seconds for run in runs))
         yield Result("conversion", f"most memory, {case}", names[name], "bytes", peaks)
-    shutil.rmtree(source)
 
 
 @contextmanager

@@ -32,8 +32,8 @@ def speed(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
                 return linked.generate(ids, written)
 
             found = running.alternate(take, bench.repetitions)
-        same = _same(found[OURS][0], [each for runs in found.values() for each in runs])
         for name, runs in found.items():
+            same = all(run.ids == found[OURS][0].ids for run in runs)
             details = {"prompt_tokens": length, "same_ids": same, "peak_mlx_bytes": max(r.peak_mlx_bytes for r in runs)}
             if "prefill" in wanted and length > EMPTY:
                 rates = tuple(length / run.first for run in runs)
@@ -65,7 +65,3 @@ def drawn(bench: Bench, length: int) -> list[int]:
     rng = np.random.default_rng((_SEED, length))
     ids: list[int] = rng.integers(_FIRST, size, length).tolist()
     return ids
-
-
-def _same(first: Generated, every: list[Generated]) -> bool:
-    return all(each.ids == first.ids for each in every)

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 
 import mlx.core as mx
 
-from gemma_mlx.benchmarks.resume import answer, resume
+from gemma_mlx.benchmarks.resume import MODEL, answer, resume
 from gemma_mlx.benchmarks.schema import OURS, Result
 from gemma_mlx.benchmarks.second_turn import Talker, Turns, converse, question
-from gemma_mlx.benchmarks.suites.bench import Bench
+from gemma_mlx.benchmarks.suites.bench import VLM, Bench
 from gemma_mlx.chat import Chat
+from gemma_mlx.device import memory_limits
 from gemma_mlx.inputs.tokenizer import load_tokenizer
 from gemma_mlx.loading import load
 
@@ -21,18 +22,14 @@ TOKENS, QUICK = 2000, 300  # of the first question
 AGAIN = "gemma-mlx, read again"
 _ROOM = 600  # positions for the rest of the conversation
 _WRITTEN = 16
-_PEER = "mlx-vlm"
 
 
 def turn(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
     """Suite `turn`: seconds to the first text of a first turn and of a short second one."""
     tokens, tokenizer = _tokens(bench), load_tokenizer(bench.model)
-    words = {OURS: ["ours", str(bench.model), str(bench.prepared.drafter or "off")]}
-    if _PEER in bench.peers:
-        words[_PEER] = ["mlx-vlm", str(bench.model)]
-    if bench.prepared.weights_bytes * len(words) > bench.prepared.plan.limit:
-        bench.skip(f"turn, {_PEER}", "both programs with the model do not fit into memory")
-        del words[_PEER]
+    words = {OURS: ["ours", str(bench.model), str(bench.drafter or "off"), bench.prepared.options.dtype]}
+    if bench.has_vlm("turn", models=2):
+        words[VLM] = ["mlx-vlm", str(bench.model)]
     found: dict[str, list[Turns]] = {name: [] for name in words}
     with ExitStack() as stack:
         talking = {name: Talker(each, bench.folder / f"{name} talking.log") for name, each in words.items()}
@@ -44,7 +41,9 @@ def turn(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
                 found[name].append(converse(talking[name], question(tokenizer, tokens, number), _WRITTEN))
     for name, turns in found.items():
         kept = turns[1:]  # the first one warms up
-        details = {"prompt_tokens": kept[0].second.prompt_tokens, "cached_tokens": kept[0].second.cached}
+        same = [a.second.text == b.second.text for a, b in zip(found[OURS], turns, strict=True)]
+        details = {"prompt_tokens": kept[0].second.prompt_tokens, "same_answers": all(same)}
+        details |= {"cached_tokens": kept[0].second.cached} if kept[0].second.cached is not None else {}
         first, second = tuple(each.first.first_s for each in kept), tuple(each.second.first_s for each in kept)
         yield Result("turn", f"the first, {tokens:,} tokens", name, "s", first, x=1)
         yield Result("turn", f"the second, after {tokens:,} tokens", name, "s", second, x=2, details=details)
@@ -54,21 +53,23 @@ def resuming(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
     """Suite `resume`: seconds to the first text of a conversation that was saved."""
     tokens = _tokens(bench)
     bench.tell(f"resume: a conversation of {tokens:,} tokens")
-    gemma, file = load(bench.prepared), bench.folder / "context.safetensors"
-    chat = Chat(gemma)
-    answer(chat, question(gemma.tokenizer, tokens, 0))
-    chat.settle()
-    chat.context.save(file, "the model of this run")
+    file = bench.folder / "context.safetensors"
     ways = {OURS: file, AGAIN: None}
     times: dict[str, list[float]] = {name: [] for name in ways}
     texts = set()
-    for number in range(bench.repetitions + 1):
-        for name in list(ways) if number % 2 else list(ways)[::-1]:
-            resumed = resume(gemma, chat.history, ways[name])
-            times[name].append(resumed.first_s)
-            texts.add(resumed.text)
-    del gemma, chat
-    mx.clear_cache()
+    with memory_limits(bench.prepared.plan, bench.prepared.weights_bytes):
+        gemma = load(bench.prepared)
+        chat = Chat(gemma)
+        answer(chat, question(gemma.tokenizer, tokens, 0))
+        chat.settle()
+        chat.context.save(file, MODEL)
+        for number in range(bench.repetitions + 1):
+            for name in list(ways) if number % 2 else list(ways)[::-1]:
+                resumed = resume(gemma, chat.history, ways[name])
+                times[name].append(resumed.first_s)
+                texts.add(resumed.text)
+        del gemma, chat
+        mx.clear_cache()  # what comes next has processes of its own
     for name, seconds in times.items():
         details = {"same_answers": len(texts) == 1, "file_bytes": file.stat().st_size}
         yield Result("resume", f"a conversation of {tokens:,} tokens", name, "s", tuple(seconds[1:]), details=details)

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gemma_mlx.commands.shared import ended_by_signals
 from gemma_mlx.errors import GemmaError
-from gemma_mlx.options import ContextOption, DraftOption, DtypeOption, ImageTokensOption, MemoryOption, ModelOption
+from gemma_mlx.options import (
+    ContextOption,
+    DraftOption,
+    DtypeOption,
+    ImageTokensOption,
+    MemoryOption,
+    ModelOption,
+    demo_notice,
+)
 
 if TYPE_CHECKING:
     from gemma_mlx.benchmarks.runner import Wanted
@@ -63,7 +72,7 @@ def bench(
         typer.Option(
             min=1,
             metavar="N",
-            help="Of everything, after one that warms up.  [default: 5; quick 3, with --compare 9]",
+            help="Times that everything is measured.  [default: 5; quick 3, with --compare 9]",
             show_default=False,
         ),
     ] = None,
@@ -93,6 +102,11 @@ def bench(
     submit: Annotated[bool, typer.Option("--submit", help="Print a block to paste into an issue.")] = False,
 ) -> None:
     """Measure this machine, alone or beside other programs."""
+    before = newest(against) if against else None
+    if report:
+        from gemma_mlx.benchmarks.plots import require
+
+        require()
     if results is not None:
         recorded, file = newest(results), results
     else:
@@ -106,7 +120,7 @@ def bench(
         from gemma_mlx.benchmarks.report import submission
 
         typer.echo(submission(recorded))
-    if against is not None and not told_against(newest(against), recorded, threshold):
+    if before is not None and not told_against(before, recorded, threshold):
         raise typer.Exit(1)
 
 
@@ -158,8 +172,13 @@ def wanted(names: tuple[str, ...], compare: str | None, quick: bool, repetitions
 
 
 def _shown(arguments: list[str]) -> list[str]:
-    """What was typed, without the places of this machine."""
-    return [Path(word).name if "/" in word and Path(word).exists() else word for word in arguments]
+    """What was typed, without the places of this machine; Hub ids stay."""
+    shown = []
+    for word in arguments:
+        head, sign, place = word.rpartition("=")
+        hub = place.count("/") == 1 and not place.startswith(("/", ".", "~")) and not Path(place).exists()
+        shown.append(f"{head}{sign}{place if hub else Path(place).name if '/' in place else place}")
+    return shown
 
 
 def kept() -> Path:
@@ -177,6 +196,7 @@ def measured(asked: "Wanted", file: Path) -> "Recorded":
     from rich.status import Status
 
     from gemma_mlx.benchmarks.runner import Told, run
+    from gemma_mlx.models import DEMO, find_model
 
     status = Status("", console=Console(stderr=True))
 
@@ -193,8 +213,11 @@ def measured(asked: "Wanted", file: Path) -> "Recorded":
         status.stop()
         typer.echo(f"{what}: left out, {why}", err=True)
 
+    if find_model(asked.model) == find_model(DEMO):
+        typer.echo(demo_notice(), err=True)
     try:
-        recorded = run(asked, file, Told(now, result, skipped))
+        with ended_by_signals():
+            recorded = run(asked, file, Told(now, result, skipped))
     except KeyboardInterrupt:
         status.stop()
         typer.echo(f"interrupted: what was measured is in {file}", err=True)
@@ -224,7 +247,7 @@ def _report(recorded: "Recorded", file: Path) -> tuple[Path, Path]:
 
 
 def told_against(before: "Recorded", after: "Recorded", threshold: float) -> bool:
-    """Say what changed. Whether nothing of ours became slower by more than the threshold."""
+    """Say what changed. Whether nothing of ours became slower by more than the threshold, or failed that once ran."""
     from gemma_mlx.benchmarks.against import changes, words, worse
     from gemma_mlx.benchmarks.schema import OURS
 
@@ -232,7 +255,9 @@ def told_against(before: "Recorded", after: "Recorded", threshold: float) -> boo
     for change in found:
         typer.echo(words(change))
     ours = [change for change in found if change.after and change.after.program == OURS]
-    return not worse(ours, threshold)
+    failed = {suite for what in after.skipped for suite in what.split(", ")}
+    gone = [each for each in before.results if each.program == OURS and each.suite in failed]
+    return not worse(ours, threshold) and not gone
 
 
 def line(result: "Result") -> str:

@@ -31,5 +31,5 @@ def test_the_peak_of_the_parent_is_not_the_child_s(tmp_path: Path) -> None:
 
 
 def test_a_failure_ends_the_run_with_its_last_words(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="no such luck"):
+    with pytest.raises(RuntimeError, match="no such luck"):
         run("raise ValueError('no such luck')", tmp_path)

@@ -19,14 +19,14 @@ def written(path: Path, *results: Result, finished: bool = True) -> Path:
     for result in results:
         writer.add(result)
     writer.skip("llama.cpp", "it is not installed")
-    writer.end(finished, seconds=1.5)
+    writer.end(finished, {"seconds": 1.5})
     return path
 
 
 def test_a_run_comes_back(tmp_path: Path) -> None:
     other = replace(ONE, case="after 128 tokens", x=None, bound=None, better="less")
     (recorded,) = schema.read(written(tmp_path / "deep" / "a.jsonl", ONE, other))
-    assert recorded == schema.Recorded(RUN, (ONE, other), {"llama.cpp": "it is not installed"}, True)
+    assert recorded == schema.Recorded(RUN, (ONE, other), {"llama.cpp": "it is not installed"}, True, {"seconds": 1.5})
 
 
 def test_runs_are_appended(tmp_path: Path) -> None:
@@ -49,6 +49,15 @@ def test_a_run_that_was_cut_off_anywhere_is_valid_and_partial(tmp_path: Path) ->
         assert len(recorded.results) == sum(size >= end - 1 for end in ends)
     cut.write_bytes(b"")
     assert schema.read(cut) == ()
+
+
+def test_what_follows_a_line_that_was_cut_off_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", ONE, ONE)
+    path.write_bytes(path.read_bytes()[:-120])
+    written(path, ONE)
+    first, second = schema.read(path)
+    assert (len(first.results), first.finished) == (2, False)
+    assert (len(second.results), second.finished) == (1, True)
 
 
 @pytest.mark.parametrize(

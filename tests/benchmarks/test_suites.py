@@ -10,7 +10,8 @@ import pytest
 from gemma_mlx.benchmarks import runner
 from gemma_mlx.benchmarks.ceiling import Bandwidth
 from gemma_mlx.benchmarks.midsize import SMALL, write_pair
-from gemma_mlx.benchmarks.peers.link import Generated, Linked
+from gemma_mlx.benchmarks.peers.link import Generated, Linked, Unavailable
+from gemma_mlx.benchmarks.peers.program import Settings
 from gemma_mlx.benchmarks.runner import Told, Wanted
 from gemma_mlx.benchmarks.schema import OURS, Result, read
 from gemma_mlx.benchmarks.suites import bench as benches
@@ -145,6 +146,35 @@ class Fake(Linked):
         self.calls.append(f"end {self.name}")
 
 
+def _never(what: str, why: str) -> None:
+    raise AssertionError(what)
+
+
+@pytest.mark.parametrize("fault", [Unavailable("it reads text only"), RuntimeError("b ended with -9:\nlog\nat 50 %\n")])
+@pytest.mark.parametrize("when", [0, 2])
+def test_a_peer_that_fails_is_left_out_and_the_others_go_on(fault: Exception, when: int) -> None:
+    asked: list[str] = []
+
+    def ask(linked: Linked) -> str:
+        asked.append(linked.name)
+        if linked.name == "b" and asked.count("b") > when:
+            raise fault
+        return linked.name
+
+    told: dict[str, str] = {}
+    kept = {name: Fake(name, []) for name in (OURS, "b", "c")}
+    running = Programs((OURS, "b", "c"), lambda name: Fake(name, []), dict[str, Linked](kept), told.__setitem__)
+    assert running.alternate(ask, 3) == {OURS: [OURS] * 3, "c": ["c"] * 3}
+    assert told == {"b": "it reads text only" if isinstance(fault, Unavailable) else "b ended with -9: … at 50 %"}
+    failing = Programs(("b", OURS), lambda name: Fake(name, []), dict[str, Linked](kept), told.__setitem__)
+
+    def break_down(linked: Linked) -> None:
+        raise fault
+
+    with pytest.raises(type(fault)):
+        failing.alternate(break_down, 1)  # ours
+
+
 def test_programs_take_turns_in_changing_order() -> None:
     calls: list[str] = []
 
@@ -153,11 +183,11 @@ def test_programs_take_turns_in_changing_order() -> None:
         return linked.name
 
     kept = {name: Fake(name, calls) for name in ("a", "b")}
-    found = Programs(("a", "b"), lambda name: Fake(name, calls), dict[str, Linked](kept)).alternate(ask, 3)
-    assert calls == [*"ab", *"ab", *"ba", *"ab"]  # the first two warm up
+    found = Programs(("a", "b"), lambda name: Fake(name, calls), dict[str, Linked](kept), _never).alternate(ask, 3)
+    assert calls == [*"ba", *"ab", *"ba", *"ab"]  # the first two warm up
     assert found == {"a": ["a"] * 3, "b": ["b"] * 3}
     calls.clear()
-    Programs(("a", "b"), lambda name: Fake(name, calls), {}).alternate(ask, 1)
+    Programs(("a", "b"), lambda name: Fake(name, calls), {}, _never).alternate(ask, 1)
     assert calls == ["start a", "a", "a", "end a", "start b", "b", "b", "end b"]
 
 
@@ -178,7 +208,7 @@ def test_where_models_do_not_fit_together_each_is_started_for_its_turn(
 
 
 def test_suites_are_chosen_by_name() -> None:
-    assert len(catalogue.chosen((), quick=False)) == len({suite for suite, _ in catalogue.SUITES.values()})
+    assert len(catalogue.chosen((), quick=False)) == len(set(catalogue.SUITES.values()))
     assert {name for _, served in catalogue.chosen((), quick=True) for name in served} == set(catalogue.QUICK)
     assert catalogue.chosen(("decode", "prefill"), quick=False) == [(speed.speed, frozenset({"prefill", "decode"}))]
     with pytest.raises(GemmaError, match="there is no suite speed: choose from load, prefill"):
@@ -207,7 +237,9 @@ def test_a_suite_that_fails_is_left_out_and_the_others_go_on(tmp_path: Path) -> 
     recorded = runner.run(wanted(_bad, _good), tmp_path / "a.jsonl", SILENT)
     assert recorded.finished
     assert [each.suite for each in recorded.results] == ["bad", "good"]
-    assert recorded.skipped == {"_bad": "the last one"}
+    assert recorded.skipped == {"_bad": "many lines … the last one"}
+    assert read(tmp_path / "a.jsonl") == (recorded,)
+    assert recorded.end["seconds"] >= 0
     assert recorded.run.repetitions == runner.QUICK_REPETITIONS
     assert recorded.run.model["bytes_per_token"] > 0
 
@@ -234,3 +266,29 @@ def test_a_fault_of_ours_keeps_its_traceback_and_what_was_measured(tmp_path: Pat
 
 def test_generated_rates() -> None:
     assert Generated((1, 2, 3, 4), (1.0, 1.5, 2.0, 2.5), 8, 0, 0).decode == 2.0
+    rounds = Generated((1,) * 7, (1.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0), 8, 0, 0)
+    assert rounds.decode == 3.0  # those of the round that ended when the clock began do not count
+    assert Generated((1, 2, 3), (1.0, 2.0, 2.0), 8, 0, 0).decode == 0.0
+    assert Generated((1, 2), (1.0, 2.0), 8, 0, 0).decode == 0.0
+
+
+def test_a_peer_that_is_missing_or_too_large_is_left_out_of_the_suites_in_other_processes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, skipped: dict[str, str]
+) -> None:
+    assert not bench.has_vlm("turn")
+    both = replace(bench, peers={"mlx-vlm": None})
+    assert both.has_vlm("turn", models=2)
+    assert not skipped
+    monkeypatch.setattr(benches, "_TOGETHER", 0.0)
+    assert both.has_vlm("conversion")
+    assert not both.has_vlm("turn", models=2)
+    assert "memory" in skipped["turn, mlx-vlm"]
+    monkeypatch.setattr(benches, "find_spec", lambda _: None)
+    assert not both.has_vlm("conversion")
+    assert "pip install mlx-vlm" in skipped["conversion, mlx-vlm"]
+
+
+def test_workers_plan_as_the_run_does(bench: Bench) -> None:
+    prepared = prepare(bench.model, LoadOptions("float32", context=900, memory=2**31, draft="off"))
+    assert replace(bench, prepared=prepared).settings() == Settings("float32", memory=2**31, context=900)
+    assert replace(bench, prepared=prepared).settings(drafter=True).drafter is None

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gemma_mlx.benchmarks.midsize import SMALL, write_pair
+from gemma_mlx.commands import bench
 from tests.command import gemma_mlx
 
 
@@ -52,9 +53,10 @@ def test_results_name_the_command_and_no_place(results: Path, model: Path) -> No
     assert header["command"].startswith("gemma-mlx bench load --quick --model target")
     assert str(model.parent) not in results.read_text()
     assert os.uname().nodename not in json.dumps(header["machine"])
+    assert "--out now.jsonl" in header["command"]
     assert len(one["values"]) == 2
     assert end["finished"] is True
-    assert len(end["swap"]) == 2
+    assert {"seconds", "swap_bytes_before", "swap_bytes_after"} <= end["facts"].keys()
 
 
 def test_a_report_and_a_submission_of_results_that_are_there(results: Path) -> None:
@@ -78,6 +80,9 @@ def test_what_became_slower_is_said_and_fails(results: Path, tmp_path: Path) -> 
     assert "slower" in slower.out
     assert gemma_mlx("bench", "--results", slow, "--against", results, "--threshold", "99").code == 0
     assert gemma_mlx("bench", "--results", results, "--against", slow).code == 0
+    lines[1] = {"kind": "skipped", "what": "load", "why": "it failed"}
+    slow.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert gemma_mlx("bench", "--results", slow, "--against", results).code == 1  # what failed is not as before
 
 
 def test_results_are_kept_among_the_user_s_data(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,6 +127,9 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(model: Path, tmp_p
     while not file.exists() and time.monotonic() < until:
         time.sleep(0.05)
     time.sleep(2)
+    workers = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -129,5 +137,30 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(model: Path, tmp_p
     assert "Traceback" not in err
     *_, end = map(json.loads, file.read_text().splitlines())
     assert end["finished"] is False
-    left = subprocess.run(["pgrep", "-f", f"peers.serve.*{tmp_path}"], capture_output=True, check=False)
-    assert left.stdout == b""
+    assert workers
+    assert subprocess.run(["ps", "-p", ",".join(workers)], capture_output=True, check=False).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        (["--out", "/home/me/new.jsonl"], ["--out", "new.jsonl"]),
+        (
+            ["--out=~/new.jsonl", "--compare", "llama.cpp=/models/x.gguf"],
+            ["--out=new.jsonl", "--compare", "llama.cpp=x.gguf"],
+        ),
+        (["--model", "google/gemma-4-12B-it", "decode"], ["--model", "google/gemma-4-12B-it", "decode"]),
+        (["--model", "./models/mine", "../now.jsonl"], ["--model", "mine", "now.jsonl"]),
+    ],
+)
+def test_places_are_left_out_of_the_command(typed: list[str], shown: list[str]) -> None:
+    assert bench._shown(typed) == shown
+
+
+def test_what_a_run_is_compared_with_is_read_before_it(model: Path, tmp_path: Path) -> None:
+    run = gemma_mlx(
+        "bench", "load", "--model", model, "--out", tmp_path / "a.jsonl", "--against", tmp_path / "none.jsonl"
+    )
+    assert run.code == 1
+    assert "none.jsonl" in run.err
+    assert not (tmp_path / "a.jsonl").exists()
