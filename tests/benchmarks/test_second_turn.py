@@ -57,7 +57,7 @@ def test_our_program_is_told_what_to_do_and_reads_the_second_turn_only(models: P
 
 def test_a_program_that_ends_is_told(tmp_path: Path) -> None:
     talker = Talker(["ours", "no such place", "off"], tmp_path / "log")
-    with pytest.raises(SystemExit, match="no such place is no directory"):
+    with pytest.raises(RuntimeError, match="no such place is no directory"):
         talker.new()
     talker.close()
 
