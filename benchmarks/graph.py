@@ -14,6 +14,8 @@ from unittest import mock
 
 import mlx.core as mx
 
+from gemma_mlx.model import single
+
 _NODE = "shape=rectangle"  # how `mx.export_to_dot` draws a primitive, and nothing else
 
 
@@ -55,15 +57,23 @@ def kept_together(build: Callable[[], mx.array]) -> int:
 
 
 @contextmanager
+def compiled() -> Iterator[None]:
+    """Single positions go through compiled halves of layers, as they do on a GPU."""
+    with mock.patch.object(single, "pays", return_value=True):
+        yield
+
+
+@contextmanager
 def as_on_a_gpu() -> Iterator[None]:
-    """Fast operations are one node each, as where there are kernels for them. What is built meanwhile can be counted,
-    not computed; models must be new, since compiled functions keep what they traced."""
+    """As `compiled`; fast operations are one node each, as where there are kernels for them. What is built meanwhile
+    can be counted, not computed; models must be new, since compiled functions keep what they traced."""
 
     def one(x: mx.array, *others: Any, **more: Any) -> mx.array:
         inputs = [other for other in (*others, *more.values()) if isinstance(other, mx.array)]
         return mx.depends(x, inputs)
 
     with (
+        compiled(),
         mock.patch.object(mx.fast, "rms_norm", one),
         mock.patch.object(mx.fast, "rope", one),
         mock.patch.object(mx.fast, "scaled_dot_product_attention", one),

@@ -26,7 +26,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from gemma_mlx.benchmarks.dispatch import Ours, Stepped, Vlm
-from gemma_mlx.benchmarks.graph import as_on_a_gpu, dispatches, kept_together
+from gemma_mlx.benchmarks.graph import as_on_a_gpu, compiled, dispatches, kept_together
 from gemma_mlx.benchmarks.layout import TINY, Size, assistant_config, target_config
 from gemma_mlx.benchmarks.machine import machine_card, model_card, versions
 from gemma_mlx.benchmarks.peers.program import Settings
@@ -257,7 +257,9 @@ def main(arguments: Sequence[str]) -> None:
         finished = False
         try:
             for bits, (target, assistant) in made.items():
-                for result in compared(target, assistant, given.rounds):
+                with compiled():
+                    results = compared(target, assistant, given.rounds)
+                for result in results:
                     writer.add(replace(result, case=f"{result.case}, {'float32' if bits is None else f'{bits}-bit'}"))
             finished = True
         finally:

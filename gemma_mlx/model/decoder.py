@@ -11,6 +11,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from gemma_mlx.config import TextConfig
+from gemma_mlx.model import single
 from gemma_mlx.model.attention import Attention, Memory
 from gemma_mlx.model.cache import Caches
 from gemma_mlx.model.masks import Block, Mask, piece_masks
@@ -59,7 +60,7 @@ class DecoderLayer(nn.Module):
 
     def __call__(self, x: mx.array, memory: Memory, mask: Mask) -> mx.array:
         """(1, L, hidden) → (1, L, hidden); `memory` is what this layer's attention reads and extends."""
-        halves = self._single if x.shape[1] == 1 else self
+        halves = self._single if x.shape[1] == 1 and single.pays() else self
         attended = self.self_attn.look(halves.enter(x, memory.offset), memory, mask)
         return halves.leave(x, attended)
 

@@ -14,6 +14,11 @@ import mlx.core as mx
 import mlx.nn as nn
 
 
+def pays() -> bool:
+    """On a GPU. On a CPU a C++ compiler builds every kernel first: that takes longer than most answers."""
+    return bool(mx.default_device() == mx.gpu)
+
+
 class SinglePosition:
     """The halves of a layer, compiled. The layer's arrays are arguments: they can be loaded, packed or replaced at any
     time, and a trace that is interrupted leaves the layer as it was."""

@@ -2,13 +2,15 @@
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
 
+from gemma_mlx.model import single
 from gemma_mlx.model.cache import Caches
 from gemma_mlx.model.decoder import DecoderLayer
 from gemma_mlx.model.drafter import target_memory
@@ -18,6 +20,12 @@ from gemma_mlx.model.rope import Rope
 from tests import tiny
 
 TYPES = (mx.float32, mx.bfloat16)
+
+
+@pytest.fixture(autouse=True)
+def _compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, wherever this runs."""
+    monkeypatch.setattr(single, "pays", lambda: True)
 
 
 def _model(dtype: mx.Dtype = mx.float32, bits: int | None = None) -> GemmaModel:
@@ -117,3 +125,20 @@ def test_a_layer_that_nobody_holds_is_gone_at_once() -> None:
         assert layer() is None
     finally:
         gc.enable()
+
+
+def test_only_where_kernels_are_there_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert single.pays() == (mx.default_device() == mx.gpu)
+    used: list[object] = []
+    enter = single.SinglePosition.enter
+
+    def noted(halves: single.SinglePosition, x: mx.array, offset: int) -> Sequence[mx.array]:
+        used.append(halves)
+        return enter(halves, x, offset)
+
+    monkeypatch.setattr(single.SinglePosition, "enter", noted)
+    for pays in (False, True):
+        monkeypatch.setattr(single, "pays", partial(bool, pays))
+        next(_states(_model(), 0))
+        assert bool(used) == pays
