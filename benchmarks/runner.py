@@ -22,12 +22,6 @@ from gemma_mlx.loading import LoadOptions, Prepared, prepare
 
 REPETITIONS, QUICK_REPETITIONS, COMPARED = 5, 3, 9
 PACKAGES = ("gemma-mlx", "mlx", "numpy")
-_OF_PEERS: Mapping[str, str] = {
-    "mlx-vlm": "mlx-vlm",
-    "mlx-lm": "mlx-lm",
-    "transformers": "transformers",
-    "llama.cpp": "llama-cpp-python",
-}
 
 
 @dataclass(frozen=True)
@@ -66,7 +60,7 @@ def run(wanted: Wanted, out: Path, told: Told) -> Recorded:
         wanted.command,
         cards.machine,
         cards.model,
-        machine.versions([*PACKAGES, *(_OF_PEERS[name] for name in wanted.peers)]),
+        machine.versions([*PACKAGES, *wanted.peers]),  # of those that are packages
         wanted.times,
     )
     writer, swap, began, energy = Writer(out, header), machine.swap_used(), time.monotonic(), Energy()

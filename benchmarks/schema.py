@@ -105,13 +105,16 @@ def ratios(ours: Result, theirs: Result) -> Spread:
 
 
 class Writer:
-    """Appends one run to a file, line by line, each safe on the disk before the next thing is measured."""
+    """Appends one run to a file, line by line, each safe on the disk before the next thing is measured. Raises
+    `GemmaError` if the file holds something else, which is left as it is, or cannot be written."""
 
     def __init__(self, path: Path, run: Run) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _mend(path)
-        self._file: IO[str] = path.open("a", encoding="utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _mend(path)
+            self._file: IO[str] = path.open("a", encoding="utf-8")
+        except OSError as fault:
+            raise GemmaError(f"{path} cannot be written ({fault.strerror}): name another file with --out") from fault
         self._line({"kind": "run", "schema": VERSION, **asdict(run)})
 
     def add(self, result: Result) -> None:
@@ -134,11 +137,13 @@ class Writer:
 
 
 def _mend(path: Path) -> None:
-    """Without a last line that was cut off: what is appended would be part of it."""
-    if path.exists():
-        with path.open("r+b") as file:
-            content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)
+    """Of results, without a last line that was cut off: what is appended would be part of it."""
+    if not path.exists() or not path.stat().st_size:
+        return
+    if not read(path):
+        raise GemmaError(f"{path} holds no results of `gemma-mlx bench`: name another file with --out")
+    with path.open("r+b") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def read(path: Path) -> tuple[Recorded, ...]:

@@ -28,6 +28,9 @@ def turn(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
     """Suite `turn`: seconds to the first text of a first turn and of a short second one."""
     tokens, tokenizer = _tokens(bench), load_tokenizer(bench.model)
     words = {OURS: ["ours", str(bench.model), str(bench.drafter or "off"), bench.prepared.options.dtype]}
+    for name in bench.peers:
+        if name != VLM:
+            bench.skip(f"turn, {name}", "conversations are held with mlx-vlm only")
     if bench.has_vlm("turn", models=2):
         words[VLM] = ["mlx-vlm", str(bench.model)]
     found: dict[str, list[Turns]] = {name: [] for name in words}

@@ -102,6 +102,8 @@ def bench(
     submit: Annotated[bool, typer.Option("--submit", help="Print a block to paste into an issue.")] = False,
 ) -> None:
     """Measure this machine, alone or beside other programs."""
+    if results is not None and (suites or quick or compare or profile or out):
+        raise GemmaError("--results measures nothing: leave out suites, --quick, --compare, --profile and --out")
     before = newest(against) if against else None
     if report:
         from gemma_mlx.benchmarks.plots import require

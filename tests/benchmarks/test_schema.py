@@ -94,6 +94,20 @@ def test_results_before_any_run_and_files_that_are_none(tmp_path: Path) -> None:
         schema.read(tmp_path / "none.jsonl")
 
 
+@pytest.mark.parametrize("content", ["a line of mine", "one\ntwo", "{}", '{"kind": "run"'])
+def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text(content)
+    with pytest.raises(GemmaError, match=r"mine\.txt"):
+        Writer(path, RUN)
+    assert path.read_text() == content
+
+
+def test_an_empty_file_is_written_to(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").touch()
+    assert len(schema.read(written(tmp_path / "a.jsonl", ONE))) == 1
+
+
 def test_nothing_is_written_without_values(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no values"):
         Writer(tmp_path / "a.jsonl", RUN).add(replace(ONE, values=()))

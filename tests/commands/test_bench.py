@@ -101,6 +101,7 @@ def test_results_are_kept_among_the_user_s_data(model: Path, tmp_path: Path, mon
         (("load", "--model", "nowhere/at-all"), "nowhere/at-all"),
         (("--results", "none.jsonl"), "none.jsonl"),
         (("--results", "pyproject.toml"), "line 1"),
+        (("decode", "--results", "none.jsonl"), "measures nothing"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(arguments: tuple[str, ...], words: str) -> None:
@@ -108,6 +109,16 @@ def test_what_cannot_be_done_is_one_line(arguments: tuple[str, ...], words: str)
     assert run.code == 1
     assert words in run.err
     assert run.err.count("\n") == 1, run.err
+
+
+def test_results_are_not_written_into_something_else(model: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine, without an end of line")
+    for place, words in ((notes, "name another file"), (tmp_path, "cannot be read as results")):
+        run = gemma_mlx("bench", "load", "--model", model, "--out", place)
+        assert (run.code, run.err.count("\n")) == (1, 1), run.err
+        assert words in run.err
+    assert notes.read_text() == "mine, without an end of line"
 
 
 def test_a_file_without_a_run(tmp_path: Path) -> None:

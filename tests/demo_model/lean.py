@@ -1,4 +1,4 @@
-"""The demo model's forward for training: the arithmetic of `reference.run` in bfloat16, fused, 4 times faster on a CPU.
+"""The demo model's forward for training: the arithmetic of `reference.run`, fused, in the type that is quick here.
 
 It reads the weights of the transformers model, so that what is trained is that model; `test_lean` compares the two in
 float32. It knows no text, no loss and no cache. Source: transformers' gemma4_unified, written anew.
@@ -77,7 +77,7 @@ def _finish(x: Tensor, seen: Tensor, norms: Sequence[Tensor], weights: Sequence[
 
 
 class Lean:
-    """The forward of `model`. `weight(parameter)` gives the matrix to use: in bfloat16, or as 4 bits round it."""
+    """The forward of `model`. `weight(parameter)` gives the matrix to use: in the type to compute in, or as 4 bits round it."""
 
     def __init__(self, model: Target, weight: Cast, compiled: bool = True) -> None:
         self.model, self.weight = model, weight
