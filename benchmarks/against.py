@@ -50,13 +50,11 @@ class Change:
         return (new - old) / abs(old) if old else math.copysign(math.inf, new)
 
 
-def changes(before: Recorded, after: Recorded, *, least: float = LEAST, across: bool = False) -> list[Change]:
+def changes(before: Recorded, after: Recorded, *, least: float = LEAST) -> list[Change]:
     """What both runs have, in the order of the later one, then what is missing from it. `least`: part of the median
-    that is no change; `across`: also between machines and models that differ. Raises `GemmaError` if they differ, and
-    if the runs have nothing in common."""
-    if not across:
-        _same("machine", before.run.machine, after.run.machine)
-        _same("model", before.run.model, after.run.model)
+    that is no change. Raises `GemmaError` if machines or models differ, or the runs have nothing in common."""
+    _same("machine", before.run.machine, after.run.machine)
+    _same("model", before.run.model, after.run.model)
     old = {(each.key, each.x): each for each in before.results}
     new = {(each.key, each.x): each for each in after.results}
     if not old.keys() & new.keys():

@@ -56,15 +56,6 @@ def machine_card() -> dict[str, Any]:
     }
 
 
-def machine_name(card: Mapping[str, Any]) -> str:
-    """The folder of a machine's results: "apple-m4-16gb", elsewhere "linux-x86_64-2-cores"."""
-    if card["chip"].startswith("Apple "):
-        name = f"{card['chip']} {round(card['memory_bytes'] / 2**30)}gb"
-    else:
-        name = f"{card['system']} {card['architecture']} {card['cores']['total']} cores"
-    return re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-")
-
-
 def versions(names: Sequence[str]) -> dict[str, str]:
     """Versions of those packages that are installed."""
     found = {}

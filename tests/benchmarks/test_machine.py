@@ -53,7 +53,6 @@ def test_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (card["gpu_cores"], card["os"], card["power"], card["system"]) == (10, "macOS 26.2", "mains", "macos")
     assert card["mlx"]["wheel_tag"] == "py3-none-macosx_26_0_arm64"
     assert (card["mlx"]["version"], card["mlx"]["backend"]) == ("0.32.4", "mlx-metal")
-    assert machine.machine_name(card | {"memory_bytes": 16 * 2**30}) == "apple-m4-16gb"
     assert machine.swap_used() == int(512.5 * 2**20)
 
 
@@ -131,19 +130,6 @@ def test_swap_of_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Linux")
     monkeypatch.setattr(linux, "swap_used", lambda: 7)
     assert machine.swap_used() == 7
-
-
-@pytest.mark.parametrize(
-    ("chip", "gigabytes", "expected"),
-    [
-        ("Apple M3 Max", 36, "apple-m3-max-36gb"),
-        ("Apple M1 (Virtual)", 7, "apple-m1-virtual-7gb"),
-        ("AMD EPYC", 24, "linux-x86_64-2-cores"),
-    ],
-)
-def test_folders(chip: str, gigabytes: int, expected: str) -> None:
-    card = {"chip": chip, "memory_bytes": gigabytes * 2**30, "system": "linux", "architecture": "x86_64"}
-    assert machine.machine_name(card | {"cores": {"total": 2}}) == expected
 
 
 def test_the_card_of_this_machine_is_json_and_names_no_host() -> None:

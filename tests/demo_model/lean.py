@@ -77,7 +77,7 @@ def _finish(x: Tensor, seen: Tensor, norms: Sequence[Tensor], weights: Sequence[
 
 
 class Lean:
-    """The forward of `model`. `weight(parameter)` gives the matrix to use: in the type to compute in, or as 4 bits round it."""
+    """The forward of `model`. `weight(parameter)` gives the matrix to use: cast, or as 4 bits round it."""
 
     def __init__(self, model: Target, weight: Cast, compiled: bool = True) -> None:
         self.model, self.weight = model, weight
