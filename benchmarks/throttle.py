@@ -46,9 +46,11 @@ class Throttled(GemmaModel):
             self[name] = module
         self.config, self._rate, self._clock, self._sleep = model.config, rate, clock, sleep
 
-    def __call__(self, embeddings: mx.array, caches: Caches, blocks: Sequence[Block] = ()) -> mx.array:
+    def __call__(
+        self, embeddings: mx.array, caches: Caches, blocks: Sequence[Block] = (), *, last: bool = False
+    ) -> mx.array:
         due = self._clock() + self._rate.seconds(embeddings.shape[1])
-        hidden = super().__call__(embeddings, caches, blocks)
+        hidden = super().__call__(embeddings, caches, blocks, last=last)
         mx.eval(hidden, caches.arrays)  # what is left to be computed later would not count
         self._sleep(max(0.0, due - self._clock()))
         return hidden

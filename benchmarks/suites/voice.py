@@ -140,8 +140,10 @@ class Noted(Throttled):
         super().__init__(model, Rate(math.inf, math.inf))
         self._note = note
 
-    def __call__(self, embeddings: mx.array, caches: Caches, blocks: Sequence[Block] = ()) -> mx.array:
+    def __call__(
+        self, embeddings: mx.array, caches: Caches, blocks: Sequence[Block] = (), *, last: bool = False
+    ) -> mx.array:
         began = time.monotonic()
-        hidden = super().__call__(embeddings, caches, blocks)
+        hidden = super().__call__(embeddings, caches, blocks, last=last)
         self._note((began, time.monotonic(), embeddings.shape[1]))
         return hidden

@@ -109,7 +109,7 @@ class Context:
             self.admit(len(self.keys) + piece.length, piece.length, self.nbytes)
             self.marks.secure(self.caches, piece.length)
             with self._consistent():
-                hidden = self.model(piece.embeddings, self.caches, piece.blocks)[:, -1:]
+                hidden = self.model(piece.embeddings, self.caches, piece.blocks, last=True)
                 mx.eval(hidden, self.caches.arrays)  # one piece's scratch at a time, not the whole prompt's
                 self.keys += wanted[len(self.keys) : len(self.keys) + piece.length]
             mx.clear_cache()

@@ -18,15 +18,18 @@ from gemma_mlx.memory.values import ModelBytes
 _FLOAT32 = 4
 
 
-def peak(model: ModelBytes, caches: Caches, spans: Sequence[Span]) -> int:
-    """Most bytes at once, weights not counted, while a piece is read into the caches."""
+def peak(model: ModelBytes, caches: Caches, spans: Sequence[Span], *, last: bool) -> int:
+    """Most bytes at once, weights not counted, while a piece is read into the caches; `last`: only the last position
+    goes through the last layer."""
     text, length = model.config.text_config, length_of(spans)
     images = sum(span.kind == "image" for span in spans)
     windowed = length > 1 and (images > 0 or caches.position + length > text.sliding_window)
     run = _Pass(model, Tape(), length, caches, images if windowed else None)
     buffers = [[run.tape.held(_capacity(model, caches, layer)) for _ in range(2)] for layer in text.layers]
     x = _embeddings(run, spans)
-    for layer, (keys, values) in zip(text.layers, buffers, strict=True):
+    final = len(text.layers) - 1 if last and length > 1 else None
+    for number, (layer, (keys, values)) in enumerate(zip(text.layers, buffers, strict=True)):
+        run.queries = 1 if number == final else length
         x = _layer(run, x, layer, keys, values)
     run.norm(x)
     return run.tape.peak()
@@ -38,7 +41,8 @@ def _capacity(model: ModelBytes, caches: Caches, layer: AttentionConfig) -> int:
 
 @dataclass
 class _Pass:
-    """A piece on its way. `images` in it if sliding layers need a mask of their own, else None."""
+    """A piece on its way. `images` in it if sliding layers need a mask of their own, else None; `queries`: positions
+    that leave the layer."""
 
     model: ModelBytes
     tape: Tape
@@ -46,6 +50,7 @@ class _Pass:
     caches: Caches
     images: int | None = None
     sliding_mask: Sized | None = None
+    queries: int = 0
 
     def rows(self, width: int) -> int:
         """Bytes of (length, width) numbers."""
@@ -54,6 +59,10 @@ class _Pass:
     def linear(self, x: Sized, width: int) -> Sized:
         packed = self.model.config.quantization is not None
         return self.tape.new(self.rows(width), x, entries=2 if packed else 5)
+
+    def leaving(self) -> "_Pass":
+        """The same for the positions that leave the layer."""
+        return replace(self, length=self.queries)
 
     def squares(self, x: Sized, entries: int = 2) -> None:
         """Their mean: a norm's first half."""
@@ -136,23 +145,23 @@ def _layer_norm(run: _Pass, x: Sized) -> Sized:
 
 def _layer(run: _Pass, x: Sized, layer: AttentionConfig, keys: Sized, values: Sized) -> Sized:
     """`keys`, `values`: the layer's buffers so far."""
-    tape, text = run.tape, run.model.config.text_config
+    tape, text, left = run.tape, run.model.config.text_config, run.leaving()
     attended = _attention(run, run.norm(x), layer, keys, values)
-    out = run.norm(run.linear(attended, text.hidden_size))
+    out = run.norm(left.linear(attended, text.hidden_size))
     tape.read(x, out)
     normed = run.norm(out)
-    gate, up = run.linear(normed, text.intermediate_size), run.linear(normed, text.intermediate_size)
+    gate, up = left.linear(normed, text.intermediate_size), left.linear(normed, text.intermediate_size)
     inner = tape.new(gate.nbytes, gate)
     tape.read(gate, up, inner)
-    fed = run.norm(run.linear(inner, text.hidden_size))
+    fed = run.norm(left.linear(inner, text.hidden_size))
     tape.read(out, fed, entries=5)
     return fed
 
 
 def _attention(run: _Pass, x: Sized, layer: AttentionConfig, old_keys: Sized, old_values: Sized) -> Sized:
-    tape, width = run.tape, layer.num_key_value_heads * layer.head_dim
+    tape, width, left = run.tape, layer.num_key_value_heads * layer.head_dim, run.leaving()
     keys = run.linear(x, width)
-    queries = run.linear(x, run.model.config.text_config.num_attention_heads * layer.head_dim)
+    queries = left.linear(x, run.model.config.text_config.num_attention_heads * layer.head_dim)
     run.squares(keys)
     run.squares(queries, entries=18)
     values = keys if layer.k_eq_v else run.linear(x, width)
@@ -161,7 +170,7 @@ def _attention(run: _Pass, x: Sized, layer: AttentionConfig, old_keys: Sized, ol
     run.squares(values, entries=6)
     queries = run.scaled(queries)
     products = run.products(keys, angles)
-    angles = run.angles(layer.head_dim, entries=2)
+    angles = left.angles(layer.head_dim, entries=2)
     _append(run, layer, old_keys, run.rotated(products, entries=3))
     products = run.products(queries, angles)
     values = run.scaled(values, weight=False)
@@ -185,7 +194,7 @@ def _append(run: _Pass, layer: AttentionConfig, old: Sized, new: Sized) -> None:
 def _weighted(run: _Pass, queries: Sized, layer: AttentionConfig) -> Sized:
     """Scores of all heads at once, whose buffer mask and softmax take over, and what they weight."""
     tape, heads = run.tape, run.model.config.text_config.num_attention_heads
-    pairs = run.length * run.caches.of(layer).append(run.length).visible(run.length)
+    pairs = run.queries * run.caches.of(layer).append(run.length).visible(run.length)
     mask = _mask(run, layer, pairs)
     scores = tape.new(pairs * heads * _FLOAT32, queries, entries=3)
     if mask is not None:
@@ -196,7 +205,7 @@ def _weighted(run: _Pass, queries: Sized, layer: AttentionConfig) -> Sized:
 
 def _mask(run: _Pass, layer: AttentionConfig, pairs: int) -> Sized | None:
     """One byte for a pair of query and key. MLX makes causal ones in every layer, the window's is made once."""
-    if run.length == 1:
+    if run.queries == 1:
         return None
     if run.images is None or not layer.is_sliding:
         return run.tape.new(pairs, entries=10)

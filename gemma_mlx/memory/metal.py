@@ -16,8 +16,9 @@ _STREAM = 8  # of the hidden size: norms, projections and residuals of the comma
 _PIXEL_BYTES = 9  # whole number, then float32 before and after the mean is taken out
 
 
-def peak(model: ModelBytes, caches: Caches, spans: Sequence[Span]) -> int:
-    """Most bytes at once, weights not counted, while a piece is read into the caches."""
+def peak(model: ModelBytes, caches: Caches, spans: Sequence[Span], *, last: bool) -> int:
+    """Most bytes at once, weights not counted, while a piece is read into the caches. `last`, whether only the last
+    position goes through the last layer, changes nothing: other layers take as much."""
     text, length = model.config.text_config, length_of(spans)
     after = caches.append(length)
     keys = max(after.full.visible(length), after.sliding.visible(length))

@@ -129,14 +129,14 @@ def _piece(knobs: Knobs, end: int) -> int:
 
 
 def _reading(model: ModelBytes, backend: Backend, caches: Caches, spans: Sequence[Span]) -> Moment:
-    length, peak = length_of(spans), _PEAKS[backend](model, caches, spans)
+    length, peak = length_of(spans), _PEAKS[backend](model, caches, spans, last=True)
     what = "pictures" if any(span.kind == "image" for span in spans) else "a piece"
     return _moment(f"{what} of {length} tokens", model, caches, length, peak)
 
 
 def _writing(model: ModelBytes, backend: Backend, caches: Caches, rows: int) -> Moment:
     """The target's pass over so many rows, and what is chosen from them; the drafter's own pass over one takes less."""
-    peak = _PEAKS[backend](model, caches, [Span("text", rows)])
+    peak = _PEAKS[backend](model, caches, [Span("text", rows)], last=False)
     return _moment("writing", model, caches, rows, peak + _choice(rows) * model.config.text_config.vocab_size)
 
 

@@ -66,12 +66,20 @@ class Attention(QueryAttention):
 
     def enter(self, x: mx.array, offset: Offset) -> tuple[mx.array, ...]:
         """(1, L, hidden) at `offset` → queries, and keys and values to append to the cache."""
+        return self.queries(x, offset), *self.remembered(x, offset)
+
+    def enter_last(self, x: mx.array, offset: Offset) -> tuple[mx.array, ...]:
+        """The same with the query of the last position alone."""
+        return self.queries(x[:, -1:], offset + x.shape[1] - 1), *self.remembered(x, offset)
+
+    def remembered(self, x: mx.array, offset: Offset) -> tuple[mx.array, mx.array]:
+        """(1, L, hidden) at `offset` → keys and values to append to the cache, (1, kv_heads, L, head_dim)."""
         raw = by_head(self.k_proj(x), self.kv_heads)
         values = raw if self.k_eq_v else by_head(self.v_proj(x), self.kv_heads)
-        return self.queries(x, offset), self.rope(self.k_norm(raw), offset), mx.fast.rms_norm(values, None, self.eps)
+        return self.rope(self.k_norm(raw), offset), mx.fast.rms_norm(values, None, self.eps)
 
     def look(self, entered: Sequence[mx.array], memory: GrowingMemory, mask: Mask) -> mx.array:
-        """What `enter` returned → (1, heads, L, head_dim); `memory` grows by L positions."""
+        """What `enter` returned → (1, heads, L, head_dim), or one row for one query; `memory` grows by L positions."""
         queries, keys, values = entered
         return attend(queries, *memory.append(keys, values), mask)
 

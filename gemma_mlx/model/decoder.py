@@ -12,9 +12,9 @@ import mlx.nn as nn
 
 from gemma_mlx.config import TextConfig
 from gemma_mlx.model import single
-from gemma_mlx.model.attention import Attention, Memory
+from gemma_mlx.model.attention import Attention, GrowingMemory, Memory
 from gemma_mlx.model.cache import Caches
-from gemma_mlx.model.masks import Block, Mask, piece_masks
+from gemma_mlx.model.masks import Block, Mask, last_row, piece_masks
 from gemma_mlx.model.rope import Offset
 from gemma_mlx.model.single import SinglePosition
 
@@ -64,6 +64,11 @@ class DecoderLayer(nn.Module):
         attended = self.self_attn.look(halves.enter(x, memory.offset), memory, mask)
         return halves.leave(x, attended)
 
+    def last(self, x: mx.array, memory: GrowingMemory, mask: Mask) -> mx.array:
+        """The last row alone of what calling the layer gives, (1, 1, hidden); `memory` grows by all L positions."""
+        entered = self.self_attn.enter_last(self.input_layernorm(x), memory.offset)
+        return self.leave(x[:, -1:], self.self_attn.look(entered, memory, last_row(mask)))
+
     def enter(self, x: mx.array, offset: Offset) -> Sequence[mx.array]:
         """(1, L, hidden) at `offset` → what the attention looks with."""
         entered: Sequence[mx.array] = self.self_attn.enter(self.input_layernorm(x), offset)
@@ -93,15 +98,20 @@ class Decoder(nn.Module):
         # Some packings unpack to bfloat16 whatever the rest computes in.
         return self.embed_tokens(ids).astype(self.norm.weight.dtype) * self.embed_scale
 
-    def __call__(self, embeddings: mx.array, caches: Caches, blocks: Sequence[Block] = ()) -> mx.array:
-        """Embeddings (1, L, hidden) at the caches' position → hidden states after the final norm, (1, L, hidden).
+    def __call__(
+        self, embeddings: mx.array, caches: Caches, blocks: Sequence[Block] = (), *, last: bool = False
+    ) -> mx.array:
+        """Embeddings (1, L, hidden) at the caches' position → hidden states after the final norm, (1, L, hidden), or
+        with `last` that of the last position alone, (1, 1, hidden), which spares most of the last layer.
 
         `blocks`: [start, end) of images inside the piece, whole ones only. The caches grow by L positions.
         """
-        masks = piece_masks(embeddings.shape[1], caches.offset, self.config.sliding_window, blocks)
-        x = embeddings
-        for layer, attention, cache in zip(self.layers, self.config.layers, caches.layers, strict=True):
-            x = layer(x, cache, masks.sliding if attention.is_sliding else masks.full)
+        length = embeddings.shape[1]
+        masks = piece_masks(length, caches.offset, self.config.sliding_window, blocks)
+        x, final = embeddings, len(self.layers) - 1 if last and length > 1 else len(self.layers)
+        for number, (layer, attention) in enumerate(zip(self.layers, self.config.layers, strict=True)):
+            take = layer.last if number == final else layer
+            x = take(x, caches.layers[number], masks.sliding if attention.is_sliding else masks.full)
         return self.norm(x)
 
     def logits(self, hidden: mx.array) -> mx.array:

@@ -43,9 +43,12 @@ class GemmaModel(nn.Module):
         weight = self.language_model.norm.weight
         return self.embed_audio(frames.astype(weight.dtype)[None])
 
-    def __call__(self, embeddings: mx.array, caches: Caches, blocks: Sequence[Block] = ()) -> mx.array:
-        """Embeddings (1, L, hidden) → hidden states after the final norm (1, L, hidden); the caches grow by L."""
-        return self.language_model(embeddings, caches, blocks)
+    def __call__(
+        self, embeddings: mx.array, caches: Caches, blocks: Sequence[Block] = (), *, last: bool = False
+    ) -> mx.array:
+        """Embeddings (1, L, hidden) → hidden states after the final norm (1, L, hidden), or with `last` that of the
+        last position alone; the caches grow by L."""
+        return self.language_model(embeddings, caches, blocks, last=last)
 
     def logits(self, hidden: mx.array) -> mx.array:
         """Hidden states (1, L, hidden) → logits (1, L, vocab): ask only for the positions that are needed."""

@@ -36,6 +36,11 @@ def piece_masks(length: int, offset: int, window: int, blocks: Sequence[Block] =
     return Masks(sliding_mask(length, min(offset, window - 1), window, blocks), "causal")
 
 
+def last_row(mask: Mask) -> Mask:
+    """Of the same piece, for its last query alone: a causal one sees everything."""
+    return mask[-1:] if isinstance(mask, mx.array) else None
+
+
 def sliding_mask(length: int, before: int, window: int, blocks: Sequence[Block]) -> mx.array:
     """Bool (length, before + length): True where the query may look. `before` keys precede the piece."""
     queries = mx.arange(length)[:, None]

@@ -37,7 +37,7 @@ class Chain(GemmaModel):
     def embed_text(self, ids: mx.array) -> mx.array:
         return mx.eye(VOCAB)[ids]
 
-    def __call__(self, embeddings: mx.array, caches: Caches, blocks: object = ()) -> mx.array:
+    def __call__(self, embeddings: mx.array, caches: Caches, blocks: object = (), *, last: bool = False) -> mx.array:
         nothing = mx.zeros((1, 1, embeddings.shape[1], 1))
         for layer in caches.layers:
             layer.append(nothing, nothing)

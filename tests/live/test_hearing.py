@@ -180,9 +180,9 @@ def test_little_is_read_again_where_a_block_is_cut() -> None:
         def __getattr__(self, name: str) -> object:
             return getattr(model, name)
 
-        def __call__(self, embeddings: object, *rest: object) -> object:
+        def __call__(self, embeddings: object, *rest: object, last: bool) -> object:
             read.append(embeddings.shape[1])  # type: ignore[attr-defined]
-            return forward(embeddings, *rest)  # type: ignore[arg-type]
+            return forward(embeddings, *rest, last=last)  # type: ignore[arg-type]
 
     room.chat.context.model = Counting()  # type: ignore[assignment]
     hear(hearing, sound(750, 770))

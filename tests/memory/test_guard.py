@@ -152,7 +152,7 @@ def test_buffers_of_longer_pieces_are_remembered(gemma: Gemma) -> None:
     assert _needed(short, 2000, 1) < _needed(long, 2000, 1)
 
 
-def test_the_last_full_piece_is_admitted_beside_the_hidden_states_of_the_one_before(limited: Limited) -> None:
+def test_the_last_full_piece_is_admitted_beside_what_the_one_before_leaves(limited: Limited) -> None:
     gemma = load("demo", LoadOptions(dtype="float32", context=2 * PIECE_TOKENS))
     context = Chat(limited(gemma, gemma.plan.total)).context
     found: list[int] = []
@@ -163,7 +163,7 @@ def test_the_last_full_piece_is_admitted_beside_the_hidden_states_of_the_one_bef
 
     asked, context.admit = context.admit, admit
     context.read(Prompt((tiny.text([7] * context.limit),)))
-    assert found[1] - found[0] >= PIECE_TOKENS * gemma.config.text_config.hidden_size * 4
+    assert 0 < found[1] - found[0] < 2 * gemma.config.text_config.hidden_size * 4  # one state
     assert len(context.keys) == context.limit
 
 
