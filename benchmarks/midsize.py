@@ -1,10 +1,13 @@
 """A model directory of random weights, of a size that can be timed, that a person could talk to: the demo's tokenizer,
 template and processor around a wider decoder in float32, and an assistant for it.
 
+    python -m gemma_mlx.benchmarks.midsize models --size large
+
 Its answers are a few words over and over, words that are read as the tokens that they were written as: so are a trained
 model's answers. Knows the layout only.
 """
 
+import argparse
 import json
 import shutil
 from dataclasses import dataclass
@@ -41,6 +44,8 @@ class Width:
 
 
 SMALL = Width(128, 256, 6, 4, 2, 32, 64)  # to try a benchmark itself
+LARGE = Width(1024, 3584, 24, 16, 4)  # 347 million parameters
+SIZES = {"small": SMALL, "medium": Width(), "large": LARGE}
 
 
 def write_pair(directory: Path, width: Width, seed: int = 0) -> int:
@@ -90,3 +95,16 @@ def _write(directory: Path, raw: dict[str, Any], model: nn.Module, prefix: str) 
     mx.save_safetensors(str(directory / "model.safetensors"), weights, {"format": "mlx"})
     (directory / "config.json").write_text(json.dumps(raw, indent=1))
     return sum(array.size for array in weights.values())
+
+
+def main() -> None:
+    """Write a pair."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path, help="where target and assistant are written")
+    parser.add_argument("--size", choices=SIZES, default="medium", help="default: medium")
+    options = parser.parse_args()
+    print(f"{write_pair(options.directory, SIZES[options.size]):,} parameters in {options.directory / 'target'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -17,25 +17,12 @@ from typing import Any
 
 from gemma_mlx.benchmarks.plots import VARIABLES, Picture, pictures
 from gemma_mlx.benchmarks.schema import OURS, Recorded, Result, Run, ratios
+from gemma_mlx.benchmarks.suites.names import SUITES
 from gemma_mlx.benchmarks.units import figure, number, spread_of
 from gemma_mlx.errors import GemmaError
 
 PARTIAL = "interrupted: partial results"
 NOTHING = "nothing was measured"
-_SUITES = {  # name in a file -> title, what it is
-    "load": ("Loading", "From a directory until its weights are in memory, in a new process each time."),
-    "prefill": ("Reading a prompt", "Tokens of a prompt that are read in a second, by its length."),
-    "decode": ("Writing", "Tokens that are written in a second, by the tokens already in the context."),
-    "drafter": ("Writing with a drafter", "Without it, at fixed depths, and with the depth chosen as it goes."),
-    "image": ("A question about a picture", "Until the first token of the answer."),
-    "audio": ("A question about a recording", "Until the first token of the answer."),
-    "voice": ("A voice turn", "From the end of speech to the first text."),
-    "turn": ("The second turn", "With the first one still in the cache."),
-    "resume": ("A conversation resumed", "Opened from its file, beside reading it again."),
-    "conversion": ("Conversion", "Quantized files from published ones."),
-    "memory": ("Memory", "What is taken at most, beside what was predicted."),
-    "profile": ("Where the time goes", "Nodes of the graph, time of the host, bytes read."),
-}
 _HEADLINES = (("decode", 0), ("prefill", 0), ("voice", 0), ("turn", -1), ("memory", 0))  # which of a suite's own
 _UNITS = re.compile(r"_(bytes|s|seconds)(_per_s|_per_second)?$")  # at the end of an entry of a card
 _PRIVATE = frozenset("host hostname node user username login home path directory folder file serial uuid".split())
@@ -152,13 +139,14 @@ def _part(run: Recorded) -> Part:
 
 
 def _suites(run: Recorded) -> list[str]:
-    """Those with results, in the order of the table above, then as they were measured."""
+    """Those with results, in the order in which suites run, then as they were measured."""
     found = dict.fromkeys(each.suite for each in run.results)
-    return [name for name in _SUITES if name in found] + [name for name in found if name not in _SUITES]
+    return [name for name in SUITES if name in found] + [name for name in found if name not in SUITES]
 
 
 def _title(suite: str) -> tuple[str, str]:
-    return _SUITES.get(suite, (suite[:1].upper() + suite[1:], ""))
+    """Of a section, and what it tells."""
+    return SUITES[suite][:2] if suite in SUITES else (suite[:1].upper() + suite[1:], "")
 
 
 def _section(run: Recorded, suite: str, drawn: bool) -> Section:

@@ -31,12 +31,14 @@ MODEL = "the model of this run"
 
 @dataclass(frozen=True)
 class Resumed:
-    """Seconds until the caches were there, and until the first text; the answer; tokens that were not read again."""
+    """Seconds until the caches were there, and until the first text; the answer; tokens that were not read again; the
+    ids of the prompt."""
 
     load_s: float
     first_s: float
     text: str
     cached: int
+    prompt: list[int]
 
 
 def answer(chat: Chat, text: str) -> tuple[float, Finished]:
@@ -60,7 +62,8 @@ def resume(gemma: Gemma, history: History, file: Path | None) -> Resumed:
         chat.context.load(file, MODEL)
     loaded = time.perf_counter() - started
     first, finished = answer(chat, SECOND)
-    return Resumed(loaded, loaded + first, finished.text, finished.usage.cached_tokens)
+    prompt: list[int] = [key for key in chat.context.keys[: finished.usage.prompt_tokens] if isinstance(key, int)]
+    return Resumed(loaded, loaded + first, finished.text, finished.usage.cached_tokens, prompt)
 
 
 def compare(width: Width, tokens: int, rounds: int) -> dict[str, Any]:

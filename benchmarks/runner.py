@@ -27,7 +27,7 @@ PACKAGES = ("gemma-mlx", "mlx", "numpy")
 @dataclass(frozen=True)
 class Wanted:
     """What to measure. `model` and `options` as `loading.prepare` takes them; `repetitions` None: as many as the kind
-    of run calls for; `command`: what was typed."""
+    of run calls for; `command`: what was typed; `lengths` as in `Bench`."""
 
     suites: Sequence[tuple[Suite, frozenset[str]]]
     model: str | Path
@@ -36,6 +36,7 @@ class Wanted:
     quick: bool = False
     repetitions: int | None = None
     command: str = ""
+    lengths: tuple[int, ...] = ()
 
     @property
     def times(self) -> int:
@@ -65,6 +66,7 @@ def run(wanted: Wanted, out: Path, told: Told) -> Recorded:
     )
     writer, swap, began, energy = Writer(out, header), machine.swap_used(), time.monotonic(), Energy()
     results, skipped, facts, finished = list[Result](), dict[str, str](), dict[str, Any](), False
+    joules = dict[str, float | None]()
 
     def skip(what: str, why: str) -> None:
         if skipped.get(what) != why:
@@ -84,15 +86,19 @@ def run(wanted: Wanted, out: Path, told: Told) -> Recorded:
                 cards.model["bytes_per_token"],
                 told.now,
                 skip,
+                wanted.lengths,
             )
             for suite, names in wanted.suites:
-                for result in _results(suite, names, bench):
-                    writer.add(result)
-                    results.append(result)
-                    told.result(result)
+                with Energy() as spent:
+                    for result in _results(suite, names, bench):
+                        writer.add(result)
+                        results.append(result)
+                        told.result(result)
+                joules[", ".join(sorted(names))] = spent.joules
         finished = True
     finally:
         facts |= {"seconds": round(time.monotonic() - began, 1), "joules": energy.joules}
+        facts |= {f"joules_of_{name}": each for name, each in joules.items() if each is not None}
         facts |= {"swap_bytes_before": swap, "swap_bytes_after": machine.swap_used()}
         writer.end(finished, facts)
     return Recorded(header, tuple(results), skipped, finished, facts)

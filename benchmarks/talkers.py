@@ -1,6 +1,6 @@
 """Programs that hold a conversation, each in a process of its own, told what to do and timed from outside.
 
-    python -m gemma_mlx.benchmarks.talkers ours TARGET DRAFTER [DTYPE]
+    python -m gemma_mlx.benchmarks.talkers ours TARGET DRAFTER [DTYPE [MEMORY]]
     python -m gemma_mlx.benchmarks.talkers mlx-vlm TARGET
 
 A program reads orders from stdin, one JSON object a line. To each it writes a record separator, its answer as it comes,
@@ -20,11 +20,12 @@ Report = dict[str, Any]
 Program = Callable[[Order], Report]
 
 
-def ours(target: str, drafter: str, dtype: str = "auto") -> Program:
-    """Orders: "new"; "ask" (`text`, `tokens`); "settle". `drafter`: its directory, or "off"."""
+def ours(target: str, drafter: str, dtype: str = "auto", memory: str = "") -> Program:
+    """Orders: "new"; "ask" (`text`, `tokens`); "settle". `drafter`: its directory, or "off"; `memory`: bytes to plan
+    for, empty: what there is."""
     import gemma_mlx as gm
 
-    gemma = gm.load(target, gm.LoadOptions(dtype, draft=drafter))
+    gemma = gm.load(target, gm.LoadOptions(dtype, draft=drafter, memory=int(memory) if memory else None))
     chats = [gm.Chat(gemma)]
 
     def obey(order: Order) -> Report:

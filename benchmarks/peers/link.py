@@ -84,6 +84,10 @@ class Linked:
         """`tokens` greedy ids after `ids`."""
         return _generated(self._obey({"do": "generate", "ids": ids, "tokens": tokens}))
 
+    def set_depth(self, depth: int | None) -> None:
+        """As `Program.set_depth`. Raises `Unavailable` if the program cannot."""
+        self._obey({"do": "depth", "depth": depth})
+
     def ask(self, question: str, files: list[Path], tokens: int) -> Generated:
         """At most `tokens` ids of an answer. Raises `Unavailable` if the program cannot read the files."""
         names = [str(file.resolve()) for file in files]

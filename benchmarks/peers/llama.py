@@ -64,6 +64,9 @@ class Llama:
     def ask(self, question: str, files: list[Path], tokens: int) -> Asked:
         raise NotImplementedError("llama.cpp is measured with text only")
 
+    def set_depth(self, depth: int | None) -> None:
+        raise NotImplementedError(f"{self.name} is measured without a drafter")
+
     def drafted(self) -> tuple[int, ...]:
         return ()
 

@@ -50,6 +50,9 @@ class Lm:
     def ask(self, question: str, files: list[Path], tokens: int) -> Asked:
         raise NotImplementedError("mlx-lm reads text only, no pictures or recordings")
 
+    def set_depth(self, depth: int | None) -> None:
+        raise NotImplementedError(f"{self.name} is measured without a drafter")
+
     def drafted(self) -> tuple[int, ...]:
         return ()
 

@@ -35,22 +35,20 @@ class Ours:
     def __init__(self) -> None:
         self._limits = ExitStack()  # until the process ends
         self._gemma: Gemma | None = None
+        self._adaptive = Adaptive()
         self._depths: Depths | None = None
         self._image_tokens = Settings().image_tokens
         self._log: _Log | None = None
 
     def load(self, directory: Path, settings: Settings) -> None:
-        """Raises `GemmaError`s of `gemma_mlx.loading`, and for a depth that is out of range."""
-        if settings.depth is not None and not 0 <= settings.depth <= MOST:
-            raise GemmaError(f"depth is {settings.depth}, expected 0 to {MOST}")
+        """Raises `GemmaError`s of `gemma_mlx.loading` and of `set_depth`."""
+        self.set_depth(settings.depth)
         prepared = prepare(
             directory,
             LoadOptions(settings.dtype, settings.context, settings.image_tokens, settings.drafter, settings.memory),
         )
         self._limits.enter_context(memory_limits(prepared.plan, prepared.weights_bytes))
         self._gemma, self._image_tokens = load(prepared), settings.image_tokens
-        if self._gemma.drafter is not None:
-            self._depths = Adaptive() if settings.depth is None else Fixed(settings.depth)
 
     def generate(self, ids: list[int], tokens: int) -> Iterator[int]:
         yield from self._decoded(Prompt((Segment("text", np.array(ids, np.int32)),)), tokens, Sampler(temperature=0))
@@ -62,6 +60,12 @@ class Ours:
         prompt = gemma.prompts.build([Message("user", (*parts, Text(question)))])
         sampler = Sampler(temperature=0, suppress_tokens=gemma.sampler.suppress_tokens)
         return Asked(prompt.n_tokens, until(self._decoded(prompt, tokens, sampler), gemma.stop_ids))
+
+    def set_depth(self, depth: int | None) -> None:
+        """Raises `GemmaError` for a depth that is out of range."""
+        if depth is not None and not 0 <= depth <= MOST:
+            raise GemmaError(f"depth is {depth}, expected 0 to {MOST}")
+        self._depths = self._adaptive if depth is None else Fixed(depth) if depth else None
 
     def drafted(self) -> tuple[int, ...]:
         return () if self._log is None else by_position(self._log.rounds)
@@ -79,7 +83,7 @@ class Ours:
         context = Context(gemma.model, prompt.n_tokens + tokens, gemma.plan.knobs.piece_tokens)
         read = context.read(prompt)
         assert read.hidden is not None, "an uninterrupted read ends in a hidden state"
-        drafting = None
+        drafting = self._log = None
         if gemma.drafter is not None and self._depths is not None:
             self._log = _Log(self._depths)
             drafting = Drafting(gemma.drafter, self._log)

@@ -49,6 +49,10 @@ class Program(Protocol):
         """At most `tokens` of a greedy answer about pictures and recordings. Raises `NotImplementedError` where the
         program cannot."""
 
+    def set_depth(self, depth: int | None) -> None:
+        """Draft so many a round from here on, 0: none, None: as the program decides. Raises `NotImplementedError` where
+        that is said when the model is loaded, or never."""
+
     def drafted(self) -> tuple[int, ...]:
         """Of the last `generate`: accepted drafts by position in a round, then rounds; empty without a drafter."""
 

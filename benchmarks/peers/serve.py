@@ -2,10 +2,10 @@
 
     python -m gemma_mlx.benchmarks.peers.serve NAME
 
-Orders on stdin: `load` (`directory`, `settings`), `generate` (`ids`, `tokens`), `ask` (`question`, `files`, `tokens`),
-`quit`. To each but the last an answer on stdout, where nothing else gets: what the program prints goes to stderr. What
-the program cannot do is answered with `unavailable` and why; any other fault ends the process with its traceback. So
-does the end of stdin, whatever is being computed. Knows no program.
+Orders on stdin: `load` (`directory`, `settings`), `depth` (`depth`), `generate` (`ids`, `tokens`), `ask` (`question`,
+`files`, `tokens`), `quit`. To each but the last an answer on stdout, where nothing else gets: what the program prints
+goes to stderr. What the program cannot do is answered with `unavailable` and why; any other fault ends the process with
+its traceback. So does the end of stdin, whatever is being computed. Knows no program.
 """
 
 import gc
@@ -42,6 +42,9 @@ def obey(program: Program, order: Order) -> Answer:
     if order["do"] == "load":
         program.load(Path(order["directory"]), _settings(order["settings"]))
         return {"seconds": time.perf_counter() - started, "weights_bytes": mx.get_active_memory()}
+    if order["do"] == "depth":
+        program.set_depth(order["depth"])
+        return {}
     if order["do"] == "generate":
         asked = Asked(len(order["ids"]), program.generate(order["ids"], order["tokens"]))
     else:

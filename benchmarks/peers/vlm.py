@@ -72,6 +72,9 @@ class Vlm:
         ended = until(self._steps(inputs, tokens), frozenset(stops if isinstance(stops, list) else [stops]))
         return Asked(inputs["input_ids"].shape[1], ended)
 
+    def set_depth(self, depth: int | None) -> None:
+        raise NotImplementedError("mlx-vlm is told how many drafts when it loads")
+
     def drafted(self) -> tuple[int, ...]:
         if self._drafter is None:
             return ()

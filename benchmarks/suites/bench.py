@@ -29,7 +29,7 @@ _TOGETHER = 0.7  # of the memory that may be used: what models of several progra
 class Bench:
     """`repetitions` of everything, after one that warms up; `quick`: fewer and shorter cases; `peers`: other programs,
     with the place of their model if it is not ours; `folder` for what is written; `tell` shows progress, `skip` notes
-    what is left out and why."""
+    what is left out and why; `lengths` of what is read, if others are wanted than the suite's own."""
 
     prepared: Prepared
     repetitions: int
@@ -40,6 +40,7 @@ class Bench:
     bytes_per_token: int
     tell: Callable[[str], None]
     skip: Callable[[str, str], None]
+    lengths: tuple[int, ...] = ()
 
     @property
     def model(self) -> Path:

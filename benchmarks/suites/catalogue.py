@@ -1,4 +1,4 @@
-"""The suites by name, in the order in which they run."""
+"""The suites by name, as `names` has them."""
 
 from collections.abc import Mapping
 

@@ -1,10 +1,12 @@
 """What the drafter brings: tokens a second without it, at fixed depths and with the depth that is chosen as it goes.
 
-Prose, code and a list, because they are drafted unequally well. Whatever the depth, the answer must be the same: a
-result says whether it was. Ours alone: other programs choose prompts and depths of their own.
+Prose, code and a list, because they are drafted unequally well. Depths take turns, in one process. Whatever the depth,
+the answer must be the same: a result says whether it was. Ours alone: other programs choose prompts and depths of their
+own.
 """
 
 from collections.abc import Iterator
+from itertools import count
 
 from gemma_mlx.benchmarks.peers.link import Generated, Linked
 from gemma_mlx.benchmarks.schema import OURS, Result
@@ -30,19 +32,25 @@ def drafting(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
         bench.skip("drafter", "there is none for this model, or no memory for it: gemma-mlx plan")
         return
     written = _QUICKLY if bench.quick else _WRITTEN
-    plain: dict[str, tuple[int, ...]] = {}
-    for depth in (*(QUICK_DEPTHS if bench.quick else DEPTHS), None):
-        with programs(bench, bench.settings(drafter=depth != 0, depth=depth), ()) as running:
-            for kind, ids in prompts(bench).items():
+    turns, depths = count(), (*(QUICK_DEPTHS if bench.quick else DEPTHS), None)
+    with programs(bench, bench.settings(drafter=True), ()) as running:
+        for kind, ids in prompts(bench).items():
+            bench.tell(f"drafter: {kind}, {len(depths)} depths in turns")
+
+            def take(linked: Linked, ids: list[int] = ids) -> dict[int | None, Generated]:
+                found = {}
+                for depth in depths if next(turns) % 2 else depths[::-1]:
+                    linked.set_depth(depth)
+                    found[depth] = linked.generate(ids, written)
+                return found
+
+            plain: tuple[int, ...] = ()
+            rounds = running.alternate(take, bench.repetitions)[OURS]
+            for depth in depths:
+                runs = [each[depth] for each in rounds]
+                plain = plain or runs[0].ids
+                details = {"same_ids": all(run.ids == plain for run in runs), "kind": kind, **_shares(runs[-1])}
                 case = f"{kind}, {ADAPTIVE if depth is None else f'{depth} drafts' if depth else 'plain'}"
-                bench.tell(f"drafter: {case}")
-
-                def take(linked: Linked, ids: list[int] = ids) -> Generated:
-                    return linked.generate(ids, written)
-
-                runs = running.alternate(take, bench.repetitions)[OURS]
-                plain.setdefault(kind, runs[0].ids)
-                details = {"same_ids": all(run.ids == plain[kind] for run in runs), "kind": kind, **_shares(runs[-1])}
                 rates = tuple(run.decode for run in runs)
                 yield Result("drafter", case, OURS, "tokens/s", rates, "more", depth, details=details)
 

@@ -25,7 +25,7 @@ def memory(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
     """Suite `memory`: MLX's peak while a model is loaded and answers a fixed prompt, beside the plan's."""
     measured: list[Measured] = []
     timeline: list[list[float]] = []
-    for _ in range(bench.repetitions):
+    for _ in range(bench.repetitions + 1):
         bench.tell("memory: loading, then answering")
         timeline.clear()
         with _watched(timeline):
@@ -33,8 +33,8 @@ def memory(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
         mx.clear_cache()
     step = -(-len(timeline) // _POINTS)
     details = {"timeline": timeline[::step], "limit": bench.prepared.plan.limit}
-    peaks = tuple(float(each.measured_peak) for each in measured)
-    plans = tuple(float(each.predicted_peak) for each in measured)
+    peaks = tuple(float(each.measured_peak) for each in measured[1:])
+    plans = tuple(float(each.predicted_peak) for each in measured[1:])
     yield Result("memory", "answering", OURS, "bytes", peaks, details=details)
     yield Result("memory", "answering", PLANNED, "bytes", plans, "")
 
@@ -53,12 +53,12 @@ def converting(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
     case = f"{amount} of bfloat16 to 4 bits"
     bench.tell(f"conversion: {case}")
     try:
-        found = conversion.alternate(commands, source, bench.repetitions)
+        found = conversion.alternate(commands, source, bench.repetitions + 1)
     finally:
         for folder in (source, *(conversion.converted(source, name) for name in commands)):
             shutil.rmtree(folder, ignore_errors=True)
     names = {"ours": OURS, "peer": VLM}
-    for name, runs in found.items():
+    for name, (_, *runs) in found.items():  # the first one warms up
         peaks = tuple(float(run.peak_resident_bytes) for run in runs)
         yield Result("conversion", case, names[name], "s", tuple(run.seconds for run in runs))
         yield Result("conversion", f"most memory, {case}", names[name], "bytes", peaks)

@@ -22,8 +22,10 @@ def speed(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
     """Suites `prefill` and `decode`."""
     decoding = "decode" in wanted
     written = (QUICKLY if bench.quick else WRITTEN) if decoding else 3
-    lengths = [n for n in (QUICK if bench.quick else LENGTHS) if n + written <= bench.longest]
-    for length in (*([EMPTY] if decoding else []), *lengths):
+    for length in bench.lengths or ((EMPTY,) if decoding else ()) + (QUICK if bench.quick else LENGTHS):
+        if length + written > bench.longest:
+            bench.skip(f"{length:,} tokens", f"memory is planned for {bench.longest:,}: --context")
+            continue
         with programs(bench, bench.settings()) as running:
             bench.tell(f"{length:,} tokens read, {written} written")
             ids = drawn(bench, length)

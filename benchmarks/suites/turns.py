@@ -1,7 +1,7 @@
 """Conversations that go on: the second turn of a long one, and one that was saved.
 
 The second turn is asked for over a pipe, each program in a process of its own (`talkers`); resuming is compared with
-reading the conversation again, in this process.
+reading the conversation again, in this process. Other programs keep none: afterwards they read all of it, in theirs.
 """
 
 from collections.abc import Iterator
@@ -9,10 +9,11 @@ from contextlib import ExitStack
 
 import mlx.core as mx
 
+from gemma_mlx.benchmarks.peers.link import Generated, Linked
 from gemma_mlx.benchmarks.resume import MODEL, answer, resume
 from gemma_mlx.benchmarks.schema import OURS, Result
 from gemma_mlx.benchmarks.second_turn import Talker, Turns, converse, question
-from gemma_mlx.benchmarks.suites.bench import VLM, Bench
+from gemma_mlx.benchmarks.suites.bench import VLM, Bench, programs
 from gemma_mlx.chat import Chat
 from gemma_mlx.device import memory_limits
 from gemma_mlx.inputs.tokenizer import load_tokenizer
@@ -27,7 +28,8 @@ _WRITTEN = 16
 def turn(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
     """Suite `turn`: seconds to the first text of a first turn and of a short second one."""
     tokens, tokenizer = _tokens(bench), load_tokenizer(bench.model)
-    words = {OURS: ["ours", str(bench.model), str(bench.drafter or "off"), bench.prepared.options.dtype]}
+    options = bench.prepared.options
+    words = {OURS: ["ours", str(bench.model), str(bench.drafter or "off"), options.dtype, str(options.memory or "")]}
     for name in bench.peers:
         if name != VLM:
             bench.skip(f"turn, {name}", "conversations are held with mlx-vlm only")
@@ -59,7 +61,7 @@ def resuming(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
     file = bench.folder / "context.safetensors"
     ways = {OURS: file, AGAIN: None}
     times: dict[str, list[float]] = {name: [] for name in ways}
-    texts = set()
+    texts, ids = set(), list[int]()
     with memory_limits(bench.prepared.plan, bench.prepared.weights_bytes):
         gemma = load(bench.prepared)
         chat = Chat(gemma)
@@ -71,11 +73,25 @@ def resuming(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
                 resumed = resume(gemma, chat.history, ways[name])
                 times[name].append(resumed.first_s)
                 texts.add(resumed.text)
+                ids = resumed.prompt
         del gemma, chat
         mx.clear_cache()  # what comes next has processes of its own
     for name, seconds in times.items():
         details = {"same_answers": len(texts) == 1, "file_bytes": file.stat().st_size}
         yield Result("resume", f"a conversation of {tokens:,} tokens", name, "s", tuple(seconds[1:]), details=details)
+    if not bench.peers:
+        return
+
+    def take(linked: Linked) -> Generated:
+        return linked.generate(ids, 2)
+
+    with programs(bench, bench.settings()) as running:
+        found = running.alternate(take, bench.repetitions)
+    for name, runs in found.items():
+        if name != OURS:  # ours is there to compare what is written
+            details = {"prompt_tokens": len(ids), "same_ids": all(run.ids == found[OURS][0].ids for run in runs)}
+            waits = tuple(run.first for run in runs)
+            yield Result("resume", f"a conversation of {tokens:,} tokens", name, "s", waits, details=details)
 
 
 def _tokens(bench: Bench) -> int:

@@ -2,12 +2,13 @@
 
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gemma_mlx.benchmarks.suites.names import SUITES
 from gemma_mlx.commands.shared import ended_by_signals
 from gemma_mlx.errors import GemmaError
 from gemma_mlx.options import (
@@ -24,21 +25,10 @@ if TYPE_CHECKING:
     from gemma_mlx.benchmarks.runner import Wanted
     from gemma_mlx.benchmarks.schema import Recorded, Result
 
-EXAMPLES = """Suites:
+_HELP = """Suites:
 
 \b
-  load        weights into memory
-  prefill     reading 128 to 32,768 tokens
-  decode      writing after 0 to 32,768 tokens
-  drafter     plain, fixed depths, chosen depth; prose, code, list
-  image       a question about a picture at 280, 560 and 1,120 tokens
-  audio       a recording of 5, 15 and 29 s
-  voice       from the end of speech to the first text, live
-  turn        the second turn of a conversation
-  resume      a saved conversation
-  conversion  bfloat16 to 4 bits
-  memory      the peak, planned and measured
-  profile     nodes of the graph, host time and bytes for each token
+{suites}
 
 Examples:
 
@@ -47,11 +37,13 @@ Examples:
   gemma-mlx bench --quick --submit
   gemma-mlx bench decode drafter --report
   gemma-mlx bench prefill decode --compare mlx-vlm
+  gemma-mlx bench decode --lengths 4096,16384
   gemma-mlx bench --quick --out now.jsonl --against before.jsonl
   gemma-mlx bench --results now.jsonl --report
 
 Results are JSON lines, appended to --out, or to a file of the day among your data. Ctrl-C keeps what was measured.
 Exit status: 1 if something is slower than in --against by more than --threshold, 130 after Ctrl-C."""
+EXAMPLES = _HELP.format(suites="\n".join(f"  {name:<10}  {about.briefly}" for name, about in SUITES.items()))
 
 
 def bench(
@@ -74,6 +66,12 @@ def bench(
             metavar="N",
             help="Times that everything is measured.  [default: 5; quick 3, with --compare 9]",
             show_default=False,
+        ),
+    ] = None,
+    lengths: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N…", help="Tokens that prefill and decode read, instead of their own.", show_default=False
         ),
     ] = None,
     model: ModelOption = None,
@@ -114,7 +112,8 @@ def bench(
     else:
         file = out or kept()
         load = _Load(model, draft, context, image_tokens, memory, dtype)
-        recorded = measured(wanted(_names(suites, quick, profile), compare, quick, repetitions, load), file)
+        asked = wanted(_names(suites, quick, profile), compare, quick, repetitions, load)
+        recorded = measured(replace(asked, lengths=_lengths(lengths)), file)
     if report:
         page, text = _report(recorded, file)
         typer.echo(f"the page is {page}, its text {text}", err=True)
@@ -124,6 +123,17 @@ def bench(
         typer.echo(submission(recorded))
     if before is not None and not told_against(before, recorded, threshold):
         raise typer.Exit(1)
+
+
+def _lengths(typed: str | None) -> tuple[int, ...]:
+    """Raises `GemmaError` for what is no list of lengths."""
+    try:
+        found = tuple(map(int, typed.split(","))) if typed else ()
+    except ValueError:
+        found = (0,)
+    if any(length < 1 for length in found):
+        raise GemmaError(f"--lengths is {typed}, expected numbers of tokens, like 128,2048")
+    return found
 
 
 def _names(suites: list[str] | None, quick: bool, profile: bool) -> tuple[str, ...]:

@@ -100,6 +100,13 @@ def test_drafting_changes_no_id(prompt: list[int], expected: Generated, tmp_path
     with Linked(OURS, DEMO, replace(PLAIN, drafter=ASSISTANT, depth=depth), tmp_path / "log") as linked:
         drafted = linked.generate(prompt, TOKENS)
         assert linked.generate(prompt, 1).accepted == (0,)  # no round at all
+        linked.set_depth(0)
+        plain = linked.generate(prompt, TOKENS)
+        assert (plain.ids, plain.accepted) == (drafted.ids, ())
+        linked.set_depth(depth)
+        assert linked.generate(prompt, TOKENS).accepted
+        with pytest.raises(Unavailable, match="depth is 9, expected 0 to 8"):
+            linked.set_depth(9)
     assert drafted.ids == expected.ids
     *accepted, rounds = drafted.accepted
     assert rounds >= accepted[0] > 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gemma_mlx.benchmarks import runner
+from gemma_mlx.benchmarks import power, runner
 from gemma_mlx.benchmarks.ceiling import Bandwidth
 from gemma_mlx.benchmarks.midsize import SMALL, write_pair
 from gemma_mlx.benchmarks.peers.link import Generated, Linked, Unavailable
@@ -15,7 +15,7 @@ from gemma_mlx.benchmarks.peers.program import Settings
 from gemma_mlx.benchmarks.runner import Told, Wanted
 from gemma_mlx.benchmarks.schema import OURS, Result, read
 from gemma_mlx.benchmarks.suites import bench as benches
-from gemma_mlx.benchmarks.suites import catalogue, drafting, media, sizes, speed, turns, voice
+from gemma_mlx.benchmarks.suites import catalogue, drafting, media, names, sizes, speed, turns, voice
 from gemma_mlx.benchmarks.suites.bench import Bench, Programs
 from gemma_mlx.errors import GemmaError
 from gemma_mlx.loading import LoadOptions, prepare
@@ -46,7 +46,7 @@ def of(results: list[Result], suite: str) -> list[Result]:
     return [each for each in results if each.suite == suite]
 
 
-def test_reading_and_writing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_and_writing(bench: Bench, monkeypatch: pytest.MonkeyPatch, skipped: dict[str, str]) -> None:
     monkeypatch.setattr(speed, "QUICK", (16, 40, 3000))
     results = list(speed.speed(bench, frozenset({"prefill", "decode"})))
     assert [(each.x, len(each.values)) for each in of(results, "prefill")] == [(16, 2), (40, 2)]
@@ -56,8 +56,9 @@ def test_reading_and_writing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> N
     bounds = [each.bound or math.nan for each in decoded]
     assert bounds == sorted(bounds, reverse=True)
     assert bounds[0] < 1e9 / 1e6
-    alone = list(speed.speed(bench, frozenset({"prefill"})))
-    assert {each.suite for each in alone} == {"prefill"}
+    alone = list(speed.speed(replace(bench, lengths=(24, 9000)), frozenset({"prefill"})))
+    assert [(each.suite, each.x) for each in alone] == [("prefill", 24)]
+    assert "9,000 tokens" in skipped
 
 
 def test_loading(bench: Bench) -> None:
@@ -69,9 +70,9 @@ def test_loading(bench: Bench) -> None:
 def test_drafting_changes_no_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch, skipped: dict[str, str]) -> None:
     monkeypatch.setattr(drafting, "_QUICKLY", 12)
     results = list(drafting.drafting(replace(bench, repetitions=1), frozenset({"drafter"})))
-    assert [each.x for each in results] == [0, 0, 0, 3, 3, 3, None, None, None]
+    assert [each.x for each in results] == [0, 3, None] * 3
     assert all(each.details["same_ids"] for each in results)
-    shares = results[3].details["accepted_by_position"]
+    shares = results[1].details["accepted_by_position"]
     assert len(shares) == 3
     assert all(0 <= share <= 1 for share in shares)
     assert "accepted_by_position" not in results[0].details
@@ -115,6 +116,11 @@ def test_conversations_that_go_on(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     assert (resumed.program, again.program) == (OURS, turns.AGAIN)
     assert resumed.details["same_answers"] is True
     assert max(resumed.values) < min(again.values)
+    *_, theirs = turns.resuming(replace(bench, peers={"mlx-vlm": None}), frozenset({"resume"}))
+    assert theirs.program == "mlx-vlm"
+    assert theirs.details["same_ids"] is True
+    assert theirs.details["prompt_tokens"] > 120
+    assert len(theirs.values) == bench.repetitions
 
 
 def test_memory_and_conversion(bench: Bench, skipped: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,6 +214,7 @@ def test_where_models_do_not_fit_together_each_is_started_for_its_turn(
 
 
 def test_suites_are_chosen_by_name() -> None:
+    assert list(catalogue.SUITES) == list(names.SUITES)
     assert len(catalogue.chosen((), quick=False)) == len(set(catalogue.SUITES.values()))
     assert {name for _, served in catalogue.chosen((), quick=True) for name in served} == set(catalogue.QUICK)
     assert catalogue.chosen(("decode", "prefill"), quick=False) == [(speed.speed, frozenset({"prefill", "decode"}))]
@@ -242,6 +249,16 @@ def test_a_suite_that_fails_is_left_out_and_the_others_go_on(tmp_path: Path) -> 
     assert recorded.end["seconds"] >= 0
     assert recorded.run.repetitions == runner.QUICK_REPETITIONS
     assert recorded.run.model["bytes_per_token"] > 0
+
+
+def test_energy_is_told_for_each_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meters = iter([lambda: 9.0, lambda: 4.0, lambda: None])  # of the run, then of its suites
+    monkeypatch.setattr(power, "begin", lambda: next(meters))
+    recorded = runner.run(wanted(_good, _bad), tmp_path / "a.jsonl", SILENT)
+    assert {name: value for name, value in recorded.end.items() if "joules" in name} == {
+        "joules": 9.0,
+        "joules_of__good": 4.0,
+    }
 
 
 def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path) -> None:

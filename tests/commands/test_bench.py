@@ -102,6 +102,8 @@ def test_results_are_kept_among_the_user_s_data(model: Path, tmp_path: Path, mon
         (("--results", "none.jsonl"), "none.jsonl"),
         (("--results", "pyproject.toml"), "line 1"),
         (("decode", "--results", "none.jsonl"), "measures nothing"),
+        (("decode", "--lengths", "128,many"), "--lengths is 128,many"),
+        (("decode", "--lengths", "0"), "--lengths is 0"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(arguments: tuple[str, ...], words: str) -> None:
