@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gemma_mlx.benchmarks.peers.common import hide
+
 SEPARATOR = "\x1e"
 Order = dict[str, Any]
 Report = dict[str, Any]
@@ -54,6 +56,7 @@ def ours(target: str, drafter: str, dtype: str = "auto", memory: str = "") -> Pr
 
 def theirs(target: str) -> Program:
     """mlx-vlm's chat program. Orders: "new"; "ask"; "settle", which it knows nothing of."""
+    hide("torch", "torchvision")
     from mlx_vlm.chat import MLXVisionChat
     from mlx_vlm.prompt_utils import apply_chat_template
 

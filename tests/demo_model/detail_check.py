@@ -7,14 +7,15 @@ within 2 points of always 1120, at half its mean tokens.
 """
 
 import argparse
-import json
 import random
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from gemma_mlx.benchmarks.record import append, command, line
 from gemma_mlx.inputs import detail, tiles
 from gemma_mlx.inputs.detail import Limits
 from gemma_mlx.loading import Gemma, LoadOptions, load
@@ -95,6 +96,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200, help="pictures")
     parser.add_argument("--legible", type=float, default=detail.LEGIBLE, help="height of capitals to be reached")
     parser.add_argument("--font", choices=("held_out", "built_in"), default="held_out", help="fonts to letter with")
+    parser.add_argument("--out", type=Path, help="JSON lines file to append to")
     options = parser.parse_args()
     families: pictures.Families = {"Pillow's": (None,)}
     if options.font == "held_out":
@@ -108,7 +110,7 @@ def main() -> None:
         print(f"{number} of {options.count}: {largest.right} and {auto.right} right", file=sys.stderr, flush=True)
     points = round(100 * (largest.right - auto.right) / options.count, 2)
     share = round(auto.tokens / largest.tokens, 3)
-    result = {
+    fields = {
         "pictures": options.count,
         "legible": options.legible,
         "always_1120": largest.figures(),
@@ -117,7 +119,7 @@ def main() -> None:
         "share_of_tokens": share,
         "reached": points <= 2 and share <= 0.5,
     }
-    print(json.dumps(result, indent=1))
+    append(options.out, line("detail", command("tests.demo_model.detail_check", sys.argv[1:]), fields))
 
 
 if __name__ == "__main__":

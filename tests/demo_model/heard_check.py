@@ -2,17 +2,17 @@
 
 The microphone is a virtual one (`tests.capture.soundserver`), the rest is what a person has: `gemma-mlx chat --mic` in
 a process of its own, with PortAudio, voice activity and prefill while it is spoken. The same samples are then given as
-files. An answer is right if it is the expected one to the letter. Prints one JSON line.
+files. An answer is right if it is the expected one to the letter. Prints a line of results.
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
+from gemma_mlx.benchmarks.record import append, busy, command, line
 from gemma_mlx.chat import Chat
 from gemma_mlx.commands.listening import LISTENING
 from gemma_mlx.generation.events import Finished
@@ -73,7 +73,7 @@ def by_microphone(room: VirtualMicrophone, said: list[Said]) -> list[bool]:
 
 def answers(program: Program) -> list[str]:
     """What the model has said until now."""
-    return [line for line in list(program.lines) if line.startswith("I ")]
+    return [shown for shown in list(program.lines) if shown.startswith("I ")]
 
 
 def main() -> None:
@@ -81,22 +81,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pools", type=Path, help="directory of the held-out pool of utterances")
     parser.add_argument("--count", type=int, default=100)
-    options = parser.parse_args()
+    parser.add_argument("--out", type=Path, help="JSON lines file to append to")
+    options, before = parser.parse_args(), busy()
     said = utterances(SpeechPool(options.pools / "speech_held_out"), options.count)
     with virtual_microphone() as (room, _):
         spoken = by_microphone(room, said)
     filed = from_files(said)
-    print(
-        json.dumps(
-            {
-                "command": f"python -m tests.demo_model.heard_check POOLS --count {options.count}",
-                "utterances": len(said),
-                "right_by_microphone": sum(spoken),
-                "right_from_files": sum(filed),
-                "right_both": sum(a and b for a, b in zip(spoken, filed, strict=True)),
-            }
-        )
-    )
+    both = sum(a and b for a, b in zip(spoken, filed, strict=True))
+    right = {"by_microphone": sum(spoken), "from_files": sum(filed), "both": both}
+    fields = {"load_before": before, "utterances": len(said), "right": right}
+    append(options.out, line("heard", command("tests.demo_model.heard_check", sys.argv[1:]), fields))
 
 
 if __name__ == "__main__":

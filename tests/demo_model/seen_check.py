@@ -2,11 +2,10 @@
 
 Each picture is shown in a window of an X server (`tests.capture.xserver`), somewhere on its screen, and read there with
 `gemma-mlx ask --region`; the same pixels are then given as a PNG. An answer is right if it is the text to the letter.
-Prints one JSON line.
+Prints a line of results.
 """
 
 import argparse
-import json
 import os
 import random
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gemma_mlx.benchmarks.record import append, command, line
 from gemma_mlx.inputs.image import PATCH
 from tests.capture.xserver import virtual_screen, window
 from tests.command import gemma_mlx
@@ -76,6 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pools", type=Path, help="directory of the held-out pool of pictures")
     parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--out", type=Path, help="JSON lines file to append to")
     options = parser.parse_args()
     rng, right = random.Random(SEED), {"on_screen": 0, "from_files": 0, "both": 0}
     shown = pictures(PicturePool(options.pools / "pictures_held_out"), options.count)
@@ -86,8 +87,8 @@ def main() -> None:
             seen, filed = on_screen(display, picture, rng) == text, from_file(picture, Path(directory)) == text
             right = {name: right[name] + got for name, got in zip(right, (seen, filed, seen and filed), strict=True)}
             print(f"{number} of {len(shown)}: {right}", file=sys.stderr, flush=True)
-    command = f"python -m tests.demo_model.seen_check POOLS --count {options.count}"
-    print(json.dumps({"command": command, "pictures": len(shown), "right": right}))
+    fields = {"pictures": len(shown), "right": right}
+    append(options.out, line("seen", command("tests.demo_model.seen_check", sys.argv[1:]), fields))
 
 
 if __name__ == "__main__":

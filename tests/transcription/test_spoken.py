@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator
 
+import mlx.core as mx
 import numpy as np
 import pytest
 
 from gemma_mlx.transcription.clips import Rule, clips, pieces
-from gemma_mlx.transcription.passages import passages
+from gemma_mlx.transcription.passages import Passage, passages
 from gemma_mlx.transcription.recogniser import Recogniser
 from gemma_mlx.transcription.task import Task
 from tests.chats import demo
@@ -49,9 +50,12 @@ def test_no_spoken_word_is_cut_or_left_out(rule: Rule, spare: int) -> None:
 def test_a_long_recording_of_the_vocabulary(minutes: int) -> None:
     """Every word once, as far as the model hears single utterances: within three points of what it must."""
     said = list(utterances(np.random.default_rng(SEED), minutes * 60))
-    found = list(
-        passages(clips((samples for _, samples, _ in said), Rule(), "a.wav"), Recogniser(demo(), Task()), Task())
-    )
+    parts = clips((samples for _, samples, _ in said), Rule(), "a.wav")
+    found, held = list[Passage](), list[int]()
+    for passage in passages(parts, Recogniser(demo(), Task()), Task()):
+        found.append(passage)
+        held.append(mx.get_active_memory())
+    assert max(held) <= 1.02 * min(held)
     assert all(passage.end - passage.start <= 30 for passage in found)
     assert not any(passage.notice for passage in found)
     wanted = Counter(word for words, _, _ in said for word in words.split())

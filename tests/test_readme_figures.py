@@ -1,0 +1,184 @@
+"""The figures of the README are those of the results that it links."""
+
+import json
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+from gemma_mlx.benchmarks import schema
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def results(name: str) -> list[dict[str, Any]]:
+    """The lines of the results that the README links by that name."""
+    (link,) = re.findall(rf"\[{name}\]\((.*?)\)", README)
+    return [json.loads(line) for line in (ROOT / link).read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_figures_at_full_size_are_those_of_the_results() -> None:
+    stages = {stage["stage"]: stage for stage in results("rehearsal")}
+    assert all(met for stage in stages.values() for met in stage["bars"].values())
+    section = README.partition("### At full size")[2].partition("### Speed")[0]
+    load, generate = stages["load"], stages["generate"]
+    for figure in (
+        f"peak resident memory | {stages['convert']['peak_resident_bytes'] / 1e9:.3f} GB |",
+        f"in bfloat16 | {stages['inspect']['output_bytes'] / 1e9:.3f} GB |",
+        f"the {load['weights_bytes'] / 1e9:.3f} GB that the weights",
+        f"in float32 | {load['peak_over_weights_bytes'] / 1e9:.3f} GB |",
+        f"{generate['predicted_peak_bytes'] / 1e9:.3f} / {generate['mlx_peak_bytes'] / 1e9:.3f} GB |",
+        f"{stages['fabricate']['target_bytes'] / 1e9:.1f} GB, on a 2-core",
+    ):
+        assert figure in section, figure
+
+
+def test_the_figures_of_the_conversion_are_those_of_the_results() -> None:
+    measured = results("conversion")[-1]
+    assert f"**{measured['times_as_fast']['median']}** times as fast" in README
+    assert f"**{measured['times_its_peak']['median']}** of its peak memory" in README
+    assert f"{measured['source']['tensor_bytes'] / 1e9:.2f} GB slice" in README
+    assert f"{measured['rounds']} alternations" in README
+    assert f"mlx-vlm {measured['versions']['mlx-vlm']}" in README
+
+
+def test_the_speeds_are_those_of_the_results() -> None:
+    measured = results("speed")[-1]
+    ratios = measured["ours_over_peer"]
+    assert f"prefill **{ratios['prefill']['median']}** times as fast" in README
+    assert f"decode **{ratios['decode']['median']}** times" in README
+    assert ratios["same_ids"]
+    assert f"{measured['rounds']} alternations" in README
+    assert f"{measured['shape']['parameters'] / 1e6:.1f} million parameters" in README
+    assert f"mlx-vlm {measured['versions']['mlx-vlm']}" in README
+
+
+def test_the_figures_of_conversations_are_those_of_the_results() -> None:
+    turn, resumed = results("second turn")[-1], results("resume")[-1]
+    rows = re.findall(r"^\| (?:the same|mlx-vlm's) .*\| ([\d.]+) \|$", README, re.MULTILINE)
+    ratios = [ratio["median"] for name, ratio in turn["ratios"].items() if name.startswith("ours / ")]
+    assert rows == [f"{ratio:.3f}" for ratio in ratios]
+    assert max(ratios[:3]) <= 0.2
+    assert ratios[3] <= 1
+    assert turn["same_prompt_ids"]
+    assert turn["same_answers"]
+    (rounds,) = re.findall(r"--rounds (\d+)", turn["command"])
+    assert f"{rounds} alternations ([second turn]" in README
+    assert f"{turn['shape']['parameters'] / 1e6:.1f} million\nparameters in all programs" in README
+    assert f"took {turn['programs']['ours']['pause_s']['median']:.2f} s of the pause" in README
+    assert f"conversation of {resumed['held_tokens']:,} tokens" in README
+    assert f"takes **{resumed['resumed / read_again']['median']:.3f}** of the time" in README
+    assert resumed["resumed / read_again"]["median"] <= 0.1
+    assert resumed["same_answers"]
+
+
+def test_the_figures_of_listening_are_those_of_the_results() -> None:
+    measured = [line for line in results("live") if "cases" in line][-1]
+    rows = dict(re.findall(r"^\| (\d+ s.*?) \| (.*) \|$", README.partition("### While somebody")[2], re.MULTILINE))
+    spoken = (one for one in measured["cases"] if one["way"] == "live")
+    live = {(one["prefill_tok_s"], one["utterance_s"], one["early_close"]): one for one in spoken}
+    early = (one for one in measured["live / others"] if one["early_close"])
+    share = {(one["prefill_tok_s"], one["than"]): one["decision_to_first_s"] for one in early}
+    for column, speed in enumerate((70, 130)):
+        found = {label: row.split(" | ")[column] for label, row in rows.items()}
+        for seconds in (2, 10, 29):
+            waited = found[f"{seconds} s spoken: from the end of speech to the first text"]
+            assert waited == f"{live[speed, seconds, True]['end_to_first_s']['p50']:.2f} s"
+        longest, late = live[speed, 29, True], live[speed, 29, False]
+        assert found["29 s, the first text after the turn is known to be over"] == (
+            f"{1000 * longest['decision_to_first_s']['p50']:.0f} ms"
+        )
+        unread = longest["unread_audio_tokens"]["max"]
+        assert found["29 s, tokens of sound that are unread then, at most"] == f"{unread:.0f}"
+        assert found["29 s, as a share of recording first and reading then"] == f"{share[speed, 'recorded first']:.4f}"
+        (peer,) = (figure for label, figure in found.items() if "mlx-vlm" in label)
+        assert peer == f"{share[speed, 'mlx-vlm']:.4f}"
+        assert (
+            found["29 s, from the end of speech, without the early close"] == f"{late['end_to_first_s']['p50']:.2f} s"
+        )
+
+
+def test_the_figures_of_the_screen_are_those_of_the_results() -> None:
+    small = {one["prefill_tok_s"]: one["ratio"]["median"] for one in results("screen") if one["image_tokens"] == 266}
+    assert f"**{small[70]}** (M1) and **{small[130]}** (M4)" in README
+    assert max(small.values()) <= 1 / 3
+
+
+PROFILE_ROWS = {
+    "nodes of its graph, a token": ("nodes per decoded token", 0.9),
+    "the same, where norms, positions and attention are one node each, as on a GPU": (
+        "nodes per decoded token on a GPU",
+        0.9,
+    ),
+    "host time, a token": ("host time per decoded token", 0.8),
+    "nodes, a step of the drafter": ("nodes per drafter step", 0.9),
+    "host time to build the graph of that step": ("graph building per drafter step", 0.8),
+    "host time of that step in all": ("host time per drafter step", 1.0),
+    "time of that step": ("time per drafter step", 1.03),
+}
+"""Label in the README to the case, and the most that it may be."""
+
+
+def test_the_figures_of_a_token_are_those_of_the_results() -> None:
+    (link,) = re.findall(r"\[profile\]\((.*?)\)", README)
+    run = schema.read(ROOT / link)[-1]
+    assert run.finished
+    section = README.partition("### Where the time of a token goes")[2].partition("###")[0]
+    assert f"mlx-vlm {run.run.versions['mlx-vlm']}" in section
+    assert f"{run.run.repetitions} alternations" in section
+    found = {(each.case, each.program): each for each in run.results}
+    assert all(each.details.get("same_ids", True) for each in run.results)
+    for label, (case, most) in PROFILE_ROWS.items():
+        shares = []
+        for kind in ("float32", "4-bit"):
+            ours, theirs = (found[f"{case}, {kind}", program].values for program in (schema.OURS, "mlx-vlm"))
+            shares.append(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)))
+        assert f"| {label} | {shares[0]:.2f} | {shares[1]:.2f} |" in section
+        assert max(shares) <= most, case
+
+
+def test_the_figures_of_drafting_are_those_of_the_results() -> None:
+    passes, overhead, depths = results("passes")[-1], results("overhead")[-1], results("depths")
+    assert f"trained on: {passes['passes_per_token']['3']['all']:.2f} passes" in README
+    deepest = overhead["milliseconds_a_round"]["vocabulary 262144"]["depth 8"]
+    accepting, host = (deepest[part]["median"] for part in ("acceptance", "host"))
+    assert f"{accepting:.2f} ms of a round with 8 drafts" in README
+    assert f"all that Python does beside the networks, {host:.2f}" in README
+    assert accepting <= 1
+    answers = [line for line in depths if line["grid"] in ("first", "known")]
+    assert {line["seeds"] for line in answers} == {20}
+    assert f"at least **{min(line['lowest_over_plain'] for line in answers):.2f}** of\nplain" in README
+    (exception,) = {(cell["chip"], cell["acceptance"]) for line in answers for cell in line["cells_below_a_bar"]}
+    cells = [cell for line in answers for cell in line["plain_best_worst_plain_best_depth"].items()]
+    others = [figures[1] for name, figures in cells if name != ", ".join(exception)]
+    worst = [figures[1] for name, figures in cells if name == ", ".join(exception)]
+    assert f"at least **{min(others):.2f}** of the best" in README
+    assert f"stays at **{min(worst):.2f} to {max(worst):.2f}** of it" in README
+    assert f"fall to **{min(line['worst_run_over_plain'] for line in answers):.2f}** of plain" in README
+
+
+DEMO_ROWS = {
+    "up to three words, voices never heard, noise at 15 dB": "spoken",
+    "four or five words": "spoken_4_5",
+    "up to six characters in pictures, fonts never seen": "pictures",
+    "150 of these, asked for digits, letters or the whole": "pictures_asked",
+    "which of two pictures shows a text": "which",
+    "a spoken question about a picture": "both",
+    "questions on gemma-mlx, wordings never read": "questions",
+    "conversations of several turns": "conversations",
+    "tool calls: name and arguments": "calls",
+    "answers from results, and questions beside declared tools": "told",
+    "drafts accepted, three a round, all tasks": "acceptance",
+}
+
+
+def test_the_figures_of_the_demo_model_are_those_of_the_results() -> None:
+    measured = results("held-out tasks")[-1]
+    rows = dict(re.findall(r"^\| (.*?) \| ([\d.]+) % \|", README.partition("### The demo model")[2], re.MULTILINE))
+    assert rows == {row: f"{100 * measured['right'][key]:.1f}" for row, key in DEMO_ROWS.items()}
+    lost = max(100 * (whole - packed) for whole, packed in measured["float32_and_packed"].values())
+    assert f"of any of them | {lost:.1f} points |" in README
+    same, count = measured["same_ids_as_reference"]
+    assert f"as the reference's | {same} of {count} |" in README
+    assert f"{sum(measured['tasks'].values()):,} tasks ([held-out tasks]" in README
