@@ -1,7 +1,7 @@
 """Programs that hold a conversation, each in a process of its own, told what to do and timed from outside.
 
     python -m gemma_mlx.benchmarks.talkers ours TARGET DRAFTER [DTYPE [MEMORY]]
-    python -m gemma_mlx.benchmarks.talkers mlx-vlm TARGET
+    python -m gemma_mlx.benchmarks.talkers mlx-vlm TARGET [DTYPE]
 
 A program reads orders from stdin, one JSON object a line. To each it writes a record separator, its answer as it comes,
 another separator and a report, one JSON line. Ours is `Chat`; the other is mlx-vlm's chat program, its own class, which
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gemma_mlx.benchmarks.peers.common import hide
+from gemma_mlx.benchmarks.peers.common import hide, make_resident
 
 SEPARATOR = "\x1e"
 Order = dict[str, Any]
@@ -54,13 +54,15 @@ def ours(target: str, drafter: str, dtype: str = "auto", memory: str = "") -> Pr
     return obey
 
 
-def theirs(target: str) -> Program:
-    """mlx-vlm's chat program. Orders: "new"; "ask"; "settle", which it knows nothing of."""
+def theirs(target: str, dtype: str = "auto") -> Program:
+    """mlx-vlm's chat program, with activations of the type that ours takes. Orders: "new"; "ask"; "settle", which it
+    knows nothing of."""
     hide("torch", "torchvision")
     from mlx_vlm.chat import MLXVisionChat
     from mlx_vlm.prompt_utils import apply_chat_template
 
     chat = MLXVisionChat(model_path=target, temperature=0.0, verbose=True, enable_thinking=False)
+    make_resident(chat.model, dtype)
 
     def obey(order: Order) -> Report:
         if order["do"] == "new":
@@ -88,8 +90,8 @@ def _orders() -> Iterator[Order]:
 
 def main() -> None:
     """Obey until stdin ends."""
-    name, target, *drafter = sys.argv[1:]
-    program = ours(target, *drafter) if name == "ours" else theirs(target)
+    name, target, *rest = sys.argv[1:]
+    program = ours(target, *rest) if name == "ours" else theirs(target, *rest)
     for order in _orders():
         print(SEPARATOR, end="", flush=True)
         print(f"{SEPARATOR}{json.dumps(program(order))}", flush=True)

@@ -34,7 +34,7 @@ def turn(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
         if name != VLM:
             bench.skip(f"turn, {name}", "conversations are held with mlx-vlm only")
     if bench.has_vlm("turn", models=2):
-        words[VLM] = ["mlx-vlm", str(bench.model)]
+        words[VLM] = ["mlx-vlm", str(bench.model), options.dtype]
     found: dict[str, list[Turns]] = {name: [] for name in words}
     with ExitStack() as stack:
         talking = {name: Talker(each, bench.folder / f"{name} talking.log") for name, each in words.items()}
