@@ -182,3 +182,87 @@ def test_the_figures_of_the_demo_model_are_those_of_the_results() -> None:
     same, count = measured["same_ids_as_reference"]
     assert f"as the reference's | {same} of {count} |" in README
     assert f"{sum(measured['tasks'].values()):,} tasks ([held-out tasks]" in README
+
+
+QUICK_ROWS = {
+    "prefill, 128 tokens": ("prefill", "128 tokens"),
+    "prefill, 512 tokens": ("prefill", "512 tokens"),
+    "decode from the beginning": ("decode", "from the beginning"),
+    "decode after 128 tokens": ("decode", "after 128 tokens"),
+    "decode after 512 tokens": ("decode", "after 512 tokens"),
+    "a picture of 280 tokens, first token": ("image", "1008 × 624 pixels, up to 280 tokens"),
+    "a recording of 5 s, first token": ("audio", "5 s"),
+    "a first turn of 300 tokens, first text": ("turn", "the first, 300 tokens"),
+    "the second turn, first text": ("turn", "the second, after 300 tokens"),
+    "loading": ("load", "weights in memory"),
+}
+"""Label in the README to suite and case."""
+
+
+def runs(name: str) -> tuple[schema.Recorded, ...]:
+    """Of `gemma-mlx bench`, in the file that the README links by that name."""
+    (link,) = re.findall(rf"\[{name}\]\((.*?)\)", README)
+    return schema.read(ROOT / link)
+
+
+def beside(run: schema.Recorded, suite: str, case: str) -> tuple[schema.Result, schema.Result]:
+    """Ours and mlx-vlm's."""
+    found = {each.program: each for each in run.results if (each.suite, each.case) == (suite, case)}
+    return found[schema.OURS], found["mlx-vlm"]
+
+
+def test_the_figures_of_the_large_checkpoint_are_those_of_the_results() -> None:
+    (run,) = runs("large")
+    assert run.run.repetitions == 9
+    assert run.run.model["recipe"] == "4bit"
+    assert f"checkpoint of {run.run.model['parameters'] / 1e6:.0f} million parameters" in README
+    for suite, case, words in (
+        ("prefill", "64 tokens", "prefill **{:.3f}** times as fast"),
+        ("decode", "after 64 tokens", "decode **{:.3f}** times,"),
+    ):
+        ours, theirs = beside(run, suite, case)
+        assert ours.details["same_ids"]
+        assert theirs.details["same_ids"]
+        assert schema.ratios(ours, theirs).median >= 0.97
+        assert words.format(schema.ratios(ours, theirs).median) in README
+
+
+def test_the_figures_of_the_quick_suite_are_those_of_the_results() -> None:
+    pair = runs("quick")
+    assert len(pair) == 2
+    assert all(run.finished and run.run.repetitions == 9 for run in pair)
+    apart = []
+    for label, (suite, case) in QUICK_ROWS.items():
+        first, second = (schema.ratios(*beside(run, suite, case)) for run in pair)
+        assert f"| {label} | {first.median:.2f} | {second.median:.2f} |" in README
+        assert first.low <= second.high
+        assert second.low <= first.high
+        apart.append(max(first.median, second.median) / min(first.median, second.median) - 1)
+    assert max(apart) <= 0.1
+    assert f"differ by at most {100 * max(apart):.0f} %" in README
+    compared = {(each.suite, each.case) for run in pair for each in run.results if each.program == "mlx-vlm"}
+    assert compared == set(QUICK_ROWS.values())
+
+
+def test_the_figures_of_turns_beside_mlx_vlm_are_those_of_the_results() -> None:
+    (run,) = runs("turns")
+    assert run.finished
+    assert run.run.repetitions == 9
+    found = {(each.suite, each.case, each.program): each.spread.median for each in run.results}
+    theirs = "mlx-vlm"
+    pairs = {
+        f"{seconds} s spoken, silence not counted": (
+            found["voice", f"{seconds} s, after the turn is known to be over", schema.OURS],
+            found["voice", f"{seconds} s, recorded first, then read", theirs],
+        )
+        for seconds in (2, 10, 29)
+    }
+    for label, suite, case in (
+        ("a second turn, after 2,000 tokens", "turn", "the second, after 2,000 tokens"),
+        ("a saved conversation of 2,000 tokens goes on", "resume", "a conversation of 2,000 tokens"),
+    ):
+        pairs[label] = found[suite, case, schema.OURS], found[suite, case, theirs]
+    for label, (ours, peer) in pairs.items():
+        assert f"| {label} | {ours:.3f} s | {peer:.2f} s | {ours / peer:.4f} |" in README
+        assert ours <= 0.2 * peer
+    assert max(found["voice", f"{n} s, from the end of speech", schema.OURS] for n in (2, 10, 29)) < 1
