@@ -266,3 +266,16 @@ def test_the_figures_of_turns_beside_mlx_vlm_are_those_of_the_results() -> None:
         assert f"| {label} | {ours:.3f} s | {peer:.2f} s | {ours / peer:.4f} |" in README
         assert ours <= 0.2 * peer
     assert max(found["voice", f"{n} s, from the end of speech", schema.OURS] for n in (2, 10, 29)) < 1
+
+
+def test_the_figures_of_small_text_and_of_the_hour_are_those_of_the_results() -> None:
+    (detail,), (hour,) = results("detail"), results("hour")
+    count, always, chosen = detail["pictures"], detail["always_1120"], detail["chosen"]
+    assert f"{count} screens of usual sizes" in README
+    assert f"{always['right'] * count:.0f} right with 1,120\ntokens each, **{chosen['right'] * count:.0f}**" in README
+    assert f"**{detail['share_of_tokens']:.2f}** of the tokens, {chosen['mean_tokens']:.0f} in the mean" in README
+    assert ("**The bar is missed:** no more than 2\npoints" in README) == (not detail["reached"])
+    assert all(hour["bars"].values())
+    assert hour["minutes"] >= 60
+    assert f"through in {hour['wall_s'] / 60:.0f} minutes" in README
+    assert f"memory grew by **{100 * max(0, *hour['grown'].values()):.1f}** %" in README

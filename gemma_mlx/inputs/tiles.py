@@ -1,29 +1,36 @@
-"""What the model is shown of a picture: the whole, or an overview and the parts with text too small for one picture.
+"""What the model is shown of a picture: the whole, or an overview and the parts with text too small for one picture, or
+with a little text that is small in it: enlarged alone, that costs less than enlarging everything.
 
 Parts are cut along gaps between lines and between columns, first those of rows or columns that lie furthest apart, and
 come in reading order; a line is cut only where it has no gap at all. Knows boxes of text, sizes and budgets
 (`inputs.detail`): not how text is found, and no file. Source: written for this package.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from gemma_mlx.inputs import detail
 from gemma_mlx.inputs.detail import Limits, Text
-from gemma_mlx.inputs.image import BUDGETS, resize
+from gemma_mlx.inputs.image import BUDGETS, PATCH, resize
 from gemma_mlx.inputs.message import Image, Part
 
 LOST = 10.0
 """Height of capitals in pixels after the resize to the largest budget, below which a picture is cut."""
+COMFORTABLE = 30.0
+"""Height of capitals in pixels to which a little small text is enlarged, see `tests/demo_model/detail_check.py`."""
 TOTAL = 2 * BUDGETS[-1]
 """Most tokens of an overview with its parts."""
 OVERVIEW = 280
 
 _WHOLE, _PART = "overview", "part"
+_FULL = 0.85  # of a budget: what a part should take of it
 _DEPTH = 48  # cuts one inside the other, at most
 _NEARLY = 0.8  # of the widest gap: which of such gaps is taken, the middle decides
-_WORTHWHILE = 0.75  # of the tokens of one part, that two in its place may take
+_WORTHWHILE = 0.75  # of the tokens of one view, that several in its place may take
+_CRAMPED = 0.8  # of what is comfortable: text is enlarged below that
+_ENLARGED = 4.0  # times, at most: more than was taken cannot be seen
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels of the picture."""
 
@@ -57,7 +64,7 @@ def see(pixels: np.ndarray, limits: Limits, total: int = TOTAL) -> Seen:
     size = pixels.shape[0], pixels.shape[1]
     text = detail.measure(pixels)
     choice = detail.choose(size, text, limits)
-    parts = cut(size, text, limits, total)
+    parts = enlarge(size, text, limits, total) or cut(size, text, limits, total)
     if not parts:
         return Seen((_view(pixels, (0, 0, size[1], size[0]), choice.budget),), choice.reason)
     overview = _view(pixels, (0, 0, size[1], size[0]), OVERVIEW, _WHOLE)
@@ -95,6 +102,22 @@ def cut(size: tuple[int, int], text: Text, limits: Limits, total: int = TOTAL) -
             kept.add(number)
             left -= parts[number].tokens
     return tuple((part.box, part.budget) for number, part in enumerate(parts) if number in kept)
+
+
+def enlarge(size: tuple[int, int], text: Text, limits: Limits, total: int = TOTAL) -> tuple[tuple[Box, int], ...]:
+    """The parts of a picture of `size` (height, width) in which a little small text is comfortable, each with its
+    budget; none where it is so in an overview, where all of the picture takes hardly more, or without room for them."""
+    cramped = _CRAMPED * COMFORTABLE
+    if not text.height or limits.most < OVERVIEW or text.height * detail.scale(size, OVERVIEW) >= cramped:
+        return ()
+    enough = (budget for budget in BUDGETS if text.height * detail.scale(size, budget) >= cramped)
+    most = min(limits.room, total, int(_WORTHWHILE * detail.cost(size, next(enough, BUDGETS[-1]))))
+    small = text.heights * detail.scale(size, OVERVIEW) < cramped
+    cutting = _Cutting(size, min(COMFORTABLE / text.height, _ENLARGED), limits.most)
+    parts = _parts(_Lines(text.lines[small], text.heights[small]), cutting, _DEPTH)
+    shown = tuple((cutting.widened(part.box, part.budget), part.budget) for part in parts)
+    tokens = sum(detail.cost((box[3] - box[1], box[2] - box[0]), budget) for box, budget in shown)
+    return shown if detail.cost(size, OVERVIEW) + tokens <= most else ()
 
 
 def words(name: str, seen: Seen, rate: float | None = None) -> str:
@@ -147,6 +170,27 @@ class _Cutting:
                 letters = float(((lines.boxes[:, 2] - lines.boxes[:, 0]) / lines.heights).sum())
                 return _Part((left, top, right, bottom), budget, detail.cost(shape, budget), letters)
         return None
+
+    def widened(self, box: Box, budget: int) -> Box:
+        """With as much around it as the budget shows at the size that is needed."""
+        left, top, right, bottom = box
+        squares = self.needed / PATCH
+        least = math.ceil((bottom - top) * squares), math.ceil((right - left) * squares)
+        most = min(int(self.size[0] * squares), budget), min(int(self.size[1] * squares), budget)
+        fitting = [(rows, min(most[1], budget // rows)) for rows in range(max(1, least[0]), most[0] + 1)]
+        fitting = [(rows, columns) for rows, columns in fitting if columns >= least[1]]
+        if not fitting:
+            return box
+        rows, columns = max(fitting, key=lambda grid: (grid[0] * grid[1] >= _FULL * budget, min(grid)))
+        first, last = _around(top, bottom, int(rows / squares), self.size[0])
+        start, stop = _around(left, right, int(columns / squares), self.size[1])
+        return start, first, stop, last
+
+
+def _around(first: int, last: int, length: int, end: int) -> tuple[int, int]:
+    """An interval of that length within 0 … end, with another one in its middle if it can be."""
+    start = min(max(0, (first + last - length) // 2), end - length)
+    return start, start + length
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,7 @@ def picture(code: str = CODE) -> Image.Image:
     pen = ImageDraw.Draw(canvas)
     pen.rounded_rectangle((110, 70, 530, 330), 10, fill=_WINDOW, outline="#707070")
     pen.rounded_rectangle((110, 70, 530, 104), 10, fill=_BAR, corners=(True, True, False, False))
-    for x, colour in ((130, "#ec6a5e"), (152, "#f4bf4f"), (174, "#61c554")):
-        pen.ellipse((x - 7, 80, x + 7, 94), fill=colour)
+    pen.ellipse((123, 80, 137, 94), fill="#ec6a5e")  # more in a row are as sharp and level as letters
     pen.ellipse((160, 155, 220, 215), fill=_RED)
     pen.rounded_rectangle((174, 180, 206, 190), 3, fill="white")
     pen.text((262, 185), code, font=_font(_GLYPHS), fill="#202020", anchor="lm")
