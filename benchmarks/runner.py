@@ -89,12 +89,15 @@ def run(wanted: Wanted, out: Path, told: Told) -> Recorded:
                 wanted.lengths,
             )
             for suite, names in wanted.suites:
-                with Energy() as spent:
-                    for result in _results(suite, names, bench):
-                        writer.add(result)
-                        results.append(result)
-                        told.result(result)
-                joules[", ".join(sorted(names))] = spent.joules
+                spent = Energy()
+                try:
+                    with spent:
+                        for result in _results(suite, names, bench):
+                            writer.add(result)
+                            results.append(result)
+                            told.result(result)
+                finally:
+                    joules["_and_".join(sorted(names))] = spent.joules
         finished = True
     finally:
         facts |= {"seconds": round(time.monotonic() - began, 1), "joules": energy.joules}

@@ -21,12 +21,13 @@ PICTURES = [tiny.image(10, 14), tiny.image(14, 20)]  # of 140 soft tokens, and o
 
 @pytest.fixture(scope="module")
 def model() -> GemmaModel:
-    """So wide that the prompt's embeddings would show (17 MB), and a piece's attention scores as well (17 MB)."""
+    """So wide that the prompt's embeddings would show (17 MB), and a piece's attention scores as well (17 MB); the last
+    layer makes these for one position only."""
     return tiny.model(
         hidden_size=512,
         intermediate_size=64,
-        num_hidden_layers=2,
-        layer_types=["sliding_attention", "full_attention"],
+        num_hidden_layers=3,
+        layer_types=["sliding_attention", "full_attention", "full_attention"],
         num_attention_heads=1,
         num_key_value_heads=1,
         head_dim=32,

@@ -1,4 +1,4 @@
-"""The suites by name, as `names` has them."""
+"""The suites by name, in the order of `names`."""
 
 from collections.abc import Mapping
 

@@ -39,7 +39,7 @@ def drafting(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
 
             def take(linked: Linked, ids: list[int] = ids) -> dict[int | None, Generated]:
                 found = {}
-                for depth in depths if next(turns) % 2 else depths[::-1]:
+                for depth in depths if next(turns) // 2 % 2 else depths[::-1]:  # it may be called twice a turn
                     linked.set_depth(depth)
                     found[depth] = linked.generate(ids, written)
                 return found

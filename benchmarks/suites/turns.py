@@ -1,7 +1,8 @@
 """Conversations that go on: the second turn of a long one, and one that was saved.
 
 The second turn is asked for over a pipe, each program in a process of its own (`talkers`); resuming is compared with
-reading the conversation again, in this process. Other programs keep none: afterwards they read all of it, in theirs.
+reading the conversation again, in this process. Other programs keep no caches on a disk: afterwards they read the whole
+prompt, in processes of their own, and are timed to their first token, before it is text.
 """
 
 from collections.abc import Iterator

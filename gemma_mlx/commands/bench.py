@@ -100,8 +100,10 @@ def bench(
     submit: Annotated[bool, typer.Option("--submit", help="Print a block to paste into an issue.")] = False,
 ) -> None:
     """Measure this machine, alone or beside other programs."""
-    if results is not None and (suites or quick or compare or profile or out):
-        raise GemmaError("--results measures nothing: leave out suites, --quick, --compare, --profile and --out")
+    if results is not None and (suites or quick or compare or lengths or profile or out):
+        raise GemmaError(
+            "--results measures nothing: leave out suites, --quick, --compare, --lengths, --profile and --out"
+        )
     before = newest(against) if against else None
     if report:
         from gemma_mlx.benchmarks.plots import require
@@ -113,7 +115,7 @@ def bench(
         file = out or kept()
         load = _Load(model, draft, context, image_tokens, memory, dtype)
         asked = wanted(_names(suites, quick, profile), compare, quick, repetitions, load)
-        recorded = measured(replace(asked, lengths=_lengths(lengths)), file)
+        recorded = measured(replace(asked, lengths=_lengths(lengths, asked)), file)
     if report:
         page, text = _report(recorded, file)
         typer.echo(f"the page is {page}, its text {text}", err=True)
@@ -125,14 +127,18 @@ def bench(
         raise typer.Exit(1)
 
 
-def _lengths(typed: str | None) -> tuple[int, ...]:
-    """Raises `GemmaError` for what is no list of lengths."""
+def _lengths(typed: str | None, asked: "Wanted") -> tuple[int, ...]:
+    """Each once. Raises `GemmaError` for what is no list of lengths, or is of no use to what is asked for."""
+    if typed is None:
+        return ()
     try:
-        found = tuple(map(int, typed.split(","))) if typed else ()
+        found = tuple(dict.fromkeys(map(int, typed.split(","))))
     except ValueError:
         found = (0,)
     if any(length < 1 for length in found):
         raise GemmaError(f"--lengths is {typed}, expected numbers of tokens, like 128,2048")
+    if not any({"prefill", "decode"} & names for _, names in asked.suites):
+        raise GemmaError("--lengths is for the suites prefill and decode: name one of them")
     return found
 
 

@@ -19,7 +19,8 @@ from gemma_mlx.inputs.message import Image, Part
 LOST = 10.0
 """Height of capitals in pixels after the resize to the largest budget, below which a picture is cut."""
 COMFORTABLE = 30.0
-"""Height of capitals in pixels to which a little small text is enlarged, see `tests/demo_model/detail_check.py`."""
+"""Height of capitals in pixels to which a little small text is enlarged: the demo model reads 8 of 10 texts from 28 on,
+4 of 10 at 16 to 20."""
 TOTAL = 2 * BUDGETS[-1]
 """Most tokens of an overview with its parts."""
 OVERVIEW = 280
@@ -106,7 +107,8 @@ def cut(size: tuple[int, int], text: Text, limits: Limits, total: int = TOTAL) -
 
 def enlarge(size: tuple[int, int], text: Text, limits: Limits, total: int = TOTAL) -> tuple[tuple[Box, int], ...]:
     """The parts of a picture of `size` (height, width) in which a little small text is comfortable, each with its
-    budget; none where it is so in an overview, where all of the picture takes hardly more, or without room for them."""
+    budget; none where it is so in an overview, where all of the picture takes hardly more, or without room for them.
+    What is legible is not comfortable yet: it goes by `COMFORTABLE`, whatever the limits call legible."""
     cramped = _CRAMPED * COMFORTABLE
     if not text.height or limits.most < OVERVIEW or text.height * detail.scale(size, OVERVIEW) >= cramped:
         return ()
@@ -172,18 +174,22 @@ class _Cutting:
         return None
 
     def widened(self, box: Box, budget: int) -> Box:
-        """With as much around it as the budget shows at the size that is needed."""
+        """With as much around it as the budget shows at the size that is needed; as it is where nothing is left."""
         left, top, right, bottom = box
         squares = self.needed / PATCH
         least = math.ceil((bottom - top) * squares), math.ceil((right - left) * squares)
         most = min(int(self.size[0] * squares), budget), min(int(self.size[1] * squares), budget)
-        fitting = [(rows, min(most[1], budget // rows)) for rows in range(max(1, least[0]), most[0] + 1)]
-        fitting = [(rows, columns) for rows, columns in fitting if columns >= least[1]]
+        sides = (
+            (int(rows / squares), int(columns / squares))
+            for rows in range(max(1, least[0]), most[0] + 1)
+            for columns in range(max(1, least[1]), min(most[1], budget // rows) + 1)
+        )
+        fitting = [each for each in sides if detail.scale(each, budget) >= self.needed]  # whole squares may be lost
         if not fitting:
             return box
-        rows, columns = max(fitting, key=lambda grid: (grid[0] * grid[1] >= _FULL * budget, min(grid)))
-        first, last = _around(top, bottom, int(rows / squares), self.size[0])
-        start, stop = _around(left, right, int(columns / squares), self.size[1])
+        height, width = max(fitting, key=lambda each: (each[0] * each[1] * squares**2 >= _FULL * budget, min(each)))
+        first, last = _around(top, bottom, height, self.size[0])
+        start, stop = _around(left, right, width, self.size[1])
         return start, first, stop, last
 
 

@@ -1,19 +1,17 @@
 """Every suite measures what it says, on a tiny model; programs take turns; a run survives what happens in it."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gemma_mlx.benchmarks import power, runner
 from gemma_mlx.benchmarks.ceiling import Bandwidth
 from gemma_mlx.benchmarks.midsize import SMALL, write_pair
 from gemma_mlx.benchmarks.peers.link import Generated, Linked, Unavailable
 from gemma_mlx.benchmarks.peers.program import Settings
-from gemma_mlx.benchmarks.runner import Told, Wanted
-from gemma_mlx.benchmarks.schema import OURS, Result, read
+from gemma_mlx.benchmarks.runner import Told
+from gemma_mlx.benchmarks.schema import OURS, Result
 from gemma_mlx.benchmarks.suites import bench as benches
 from gemma_mlx.benchmarks.suites import catalogue, drafting, media, names, sizes, speed, turns, voice
 from gemma_mlx.benchmarks.suites.bench import Bench, Programs
@@ -56,8 +54,8 @@ def test_reading_and_writing(bench: Bench, monkeypatch: pytest.MonkeyPatch, skip
     bounds = [each.bound or math.nan for each in decoded]
     assert bounds == sorted(bounds, reverse=True)
     assert bounds[0] < 1e9 / 1e6
-    alone = list(speed.speed(replace(bench, lengths=(24, 9000)), frozenset({"prefill"})))
-    assert [(each.suite, each.x) for each in alone] == [("prefill", 24)]
+    alone = list(speed.speed(replace(bench, lengths=(24, 8, 9000)), frozenset({"prefill"})))
+    assert [(each.suite, each.case) for each in alone] == [("prefill", "24 tokens"), ("prefill", "8 tokens")]
     assert "9,000 tokens" in skipped
 
 
@@ -213,6 +211,31 @@ def test_where_models_do_not_fit_together_each_is_started_for_its_turn(
     assert not skipped
 
 
+class Drafting(Fake):
+    """Notes the depths that it is told."""
+
+    def set_depth(self, depth: int | None) -> None:
+        self.calls.append(str(depth))
+
+    def generate(self, ids: list[int], tokens: int) -> Generated:
+        return Generated((1, 2, 3), (0.1, 0.2, 0.3), len(ids), 0, 0)
+
+
+@pytest.mark.parametrize(("together", "told"), [(1.0, 1), (0.0, 2)])
+def test_depths_take_turns(bench: Bench, monkeypatch: pytest.MonkeyPatch, together: float, told: int) -> None:
+    """`told` so many times a turn, where the model is loaded anew for each."""
+    calls: list[str] = []
+    monkeypatch.setattr(benches, "Linked", lambda name, *_: Drafting(name, calls))
+    monkeypatch.setattr(benches, "_TOGETHER", together)
+    list(drafting.drafting(replace(bench, repetitions=4), frozenset({"drafter"})))
+    depths = [call for call in calls if " " not in call]
+    rounds = [depths[i : i + 3] for i in range(0, len(depths), 3)]
+    counted = [each for i, each in enumerate(rounds) if i % told == told - 1]
+    assert {tuple(each) for each in counted} == {("0", "3", "None"), ("None", "3", "0")}
+    forward = sum(each[0] == "0" for each in counted)
+    assert abs(2 * forward - len(counted)) <= 2
+
+
 def test_suites_are_chosen_by_name() -> None:
     assert list(catalogue.SUITES) == list(names.SUITES)
     assert len(catalogue.chosen((), quick=False)) == len(set(catalogue.SUITES.values()))
@@ -220,65 +243,6 @@ def test_suites_are_chosen_by_name() -> None:
     assert catalogue.chosen(("decode", "prefill"), quick=False) == [(speed.speed, frozenset({"prefill", "decode"}))]
     with pytest.raises(GemmaError, match="there is no suite speed: choose from load, prefill"):
         catalogue.chosen(("speed",), quick=False)
-
-
-def _good(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
-    yield Result("good", "one", OURS, "s", (1.0, 2.0))
-
-
-def _bad(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
-    yield Result("bad", "before", OURS, "s", (1.0,))
-    raise RuntimeError("many lines\nthe last one")
-
-
-def _stopped(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
-    yield Result("stopped", "before", OURS, "s", (1.0,))
-    raise KeyboardInterrupt
-
-
-def wanted(*suites: benches.Suite) -> Wanted:
-    return Wanted([(suite, frozenset({suite.__name__})) for suite in suites], "demo", LoadOptions(), quick=True)
-
-
-def test_a_suite_that_fails_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:
-    recorded = runner.run(wanted(_bad, _good), tmp_path / "a.jsonl", SILENT)
-    assert recorded.finished
-    assert [each.suite for each in recorded.results] == ["bad", "good"]
-    assert recorded.skipped == {"_bad": "many lines … the last one"}
-    assert read(tmp_path / "a.jsonl") == (recorded,)
-    assert recorded.end["seconds"] >= 0
-    assert recorded.run.repetitions == runner.QUICK_REPETITIONS
-    assert recorded.run.model["bytes_per_token"] > 0
-
-
-def test_energy_is_told_for_each_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    meters = iter([lambda: 9.0, lambda: 4.0, lambda: None])  # of the run, then of its suites
-    monkeypatch.setattr(power, "begin", lambda: next(meters))
-    recorded = runner.run(wanted(_good, _bad), tmp_path / "a.jsonl", SILENT)
-    assert {name: value for name, value in recorded.end.items() if "joules" in name} == {
-        "joules": 9.0,
-        "joules_of__good": 4.0,
-    }
-
-
-def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        runner.run(wanted(_good, _stopped, _good), tmp_path / "a.jsonl", SILENT)
-    (recorded,) = read(tmp_path / "a.jsonl")
-    assert not recorded.finished
-    assert [each.suite for each in recorded.results] == ["good", "stopped"]
-
-
-def test_a_fault_of_ours_keeps_its_traceback_and_what_was_measured(tmp_path: Path) -> None:
-    def broken(bench: Bench, wanted: frozenset[str]) -> Iterator[Result]:
-        yield Result("broken", "before", OURS, "s", (1.0,))
-        raise AssertionError("ours")
-
-    with pytest.raises(AssertionError, match="ours"):
-        runner.run(wanted(broken), tmp_path / "a.jsonl", SILENT)
-    (recorded,) = read(tmp_path / "a.jsonl")
-    assert not recorded.finished
-    assert recorded.results
 
 
 def test_generated_rates() -> None:

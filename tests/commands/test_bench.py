@@ -104,6 +104,9 @@ def test_results_are_kept_among_the_user_s_data(model: Path, tmp_path: Path, mon
         (("decode", "--results", "none.jsonl"), "measures nothing"),
         (("decode", "--lengths", "128,many"), "--lengths is 128,many"),
         (("decode", "--lengths", "0"), "--lengths is 0"),
+        (("decode", "--lengths", ""), "--lengths is ,"),
+        (("load", "--lengths", "128"), "--lengths is for the suites prefill and decode"),
+        (("--results", "none.jsonl", "--lengths", "128"), "measures nothing"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(arguments: tuple[str, ...], words: str) -> None:

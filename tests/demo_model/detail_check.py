@@ -60,10 +60,11 @@ def always(screen: Screen) -> Example:
     return _asked(screen, (examples.image(screen.pixels, LARGEST),))
 
 
-def chosen(screen: Screen, legible: float) -> Example:
-    """The question with what is shown of the picture if the budget is chosen."""
+def chosen(screen: Screen, legible: float) -> tuple[Example, bool]:
+    """The question with what is shown of the picture if the budget is chosen, and whether any text was found."""
     seen = tiles.see(screen.pixels, Limits(_ROOM, legible=legible))
-    return _asked(screen, tuple(examples.image(view.pixels, view.budget) for view in seen.views))
+    media = tuple(examples.image(view.pixels, view.budget) for view in seen.views)
+    return _asked(screen, media), seen.reason != detail.NO_TEXT
 
 
 def _asked(screen: Screen, media: tuple[examples.Media, ...]) -> Example:
@@ -79,11 +80,13 @@ class Tally:
     right: int = 0
     tokens: int = 0
 
-    def add(self, gemma: Gemma, collate: Collator, one: Example) -> None:
-        ids = answer(gemma, prompt_of(collate, one), None)
+    def add(self, gemma: Gemma, collate: Collator, one: Example) -> bool:
+        """Whether it was right."""
+        right = list(answer(gemma, prompt_of(collate, one), None)) == collate.encode(one.reply)
         self.asked += 1
-        self.right += list(ids) == collate.encode(one.reply)
+        self.right += right
         self.tokens += sum(sum(part.counts) for part in one.media)
+        return right
 
     def figures(self) -> dict[str, float]:
         return {"right": round(self.right / self.asked, 4), "mean_tokens": round(self.tokens / self.asked, 1)}
@@ -94,7 +97,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="demo", help="what answers")
     parser.add_argument("--count", type=int, default=200, help="pictures")
-    parser.add_argument("--legible", type=float, default=detail.LEGIBLE, help="height of capitals to be reached")
+    parser.add_argument(
+        "--legible", type=float, default=detail.LEGIBLE, help="height of capitals at which one view will do"
+    )
     parser.add_argument("--font", choices=("held_out", "built_in"), default="held_out", help="fonts to letter with")
     parser.add_argument("--out", type=Path, help="JSON lines file to append to")
     options = parser.parse_args()
@@ -104,9 +109,12 @@ def main() -> None:
     gemma = load(options.model, LoadOptions(image_tokens=LARGEST, draft="off"))
     collate = Collator(gemma.path)
     largest, auto = Tally(), Tally()
+    missed: list[bool] = []  # text that was not found: whether it is read at the largest budget
     for number, screen in enumerate(screens(options.count, families), 1):
-        largest.add(gemma, collate, always(screen))
-        auto.add(gemma, collate, chosen(screen, options.legible))
+        one, found = chosen(screen, options.legible)
+        auto.add(gemma, collate, one)
+        right = largest.add(gemma, collate, always(screen))
+        missed += [] if found else [right]
         print(f"{number} of {options.count}: {largest.right} and {auto.right} right", file=sys.stderr, flush=True)
     points = round(100 * (largest.right - auto.right) / options.count, 2)
     share = round(auto.tokens / largest.tokens, 3)
@@ -115,6 +123,7 @@ def main() -> None:
         "legible": options.legible,
         "always_1120": largest.figures(),
         "chosen": auto.figures(),
+        "not_found": {"pictures": len(missed), "right_with_1120": sum(missed)},
         "points_lost": points,
         "share_of_tokens": share,
         "reached": points <= 2 and share <= 0.5,

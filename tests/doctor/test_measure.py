@@ -68,9 +68,11 @@ def test_what_is_predicted_are_the_pieces_of_the_conversation(monkeypatch: pytes
     foretold: list[int] = []
     forward, pieces_until = GemmaModel.__call__, measure.pieces_until
 
-    def listening(model: GemmaModel, embeddings: mx.array, caches: Caches, blocks: Sequence[Block] = ()) -> mx.array:
+    def listening(
+        model: GemmaModel, embeddings: mx.array, caches: Caches, blocks: Sequence[Block] = (), *, last: bool = False
+    ) -> mx.array:
         read.append(embeddings.shape[1])
-        return forward(model, embeddings, caches, blocks)
+        return forward(model, embeddings, caches, blocks, last=last)
 
     def telling(segments: Sequence[Segment], stops: Sequence[int], most: int) -> Iterator[list[Span]]:
         for piece in pieces_until(segments, stops, most):

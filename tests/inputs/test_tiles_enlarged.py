@@ -24,18 +24,19 @@ def cost(box: tiles.Box, budget: int) -> int:
 LABEL = text((700, 400, 860, 418))
 
 
-@pytest.mark.parametrize("left", [0, 1, 700, 1439, 1440])
+@pytest.mark.parametrize("width", [32, 160, 200, 300, 560, 640])
+@pytest.mark.parametrize("left", [0, 1, 700, 959, 960])
 @pytest.mark.parametrize("top", [0, 400, 882])
-def test_a_label_is_enlarged_wherever_it_stands(left: int, top: int) -> None:
-    ((box, budget),) = tiles.enlarge(SIZE, text((left, top, left + 160, top + 18)), Limits(PLENTY))
-    assert budget == 70
-    assert box[0] <= left < left + 160 <= box[2]
+def test_a_label_is_enlarged_wherever_it_stands(left: int, top: int, width: int) -> None:
+    ((box, budget),) = tiles.enlarge(SIZE, text((left, top, left + width, top + 18)), Limits(PLENTY))
+    assert budget == 70 or width > 300
+    assert box[0] <= left < left + width <= box[2]
     assert box[1] <= top < top + 18 <= box[3]
     assert min(box) >= 0
     assert box[2] <= SIZE[1]
     assert box[3] <= SIZE[0]
     size = CAPITALS * detail.scale((box[3] - box[1], box[2] - box[0]), budget)
-    assert size == pytest.approx(tiles.COMFORTABLE, rel=0.1)
+    assert 0.999 * tiles.COMFORTABLE <= size < 1.3 * tiles.COMFORTABLE
 
 
 def test_all_of_the_text_is_shown_in_reading_order() -> None:
@@ -96,7 +97,7 @@ def test_no_more_than_four_times_as_large() -> None:
 
 @pytest.mark.parametrize("budget", [70, 140, 280])
 def test_a_part_is_as_square_as_its_budget_allows(budget: int) -> None:
-    """Against every grid of squares that holds the box and lies in the picture."""
+    """Against every grid of squares that holds the box, lies in the picture and shows it as large as needed."""
     rng = np.random.default_rng(budget)
     for _ in range(40):
         needed = float(rng.uniform(1, 4))
@@ -104,24 +105,21 @@ def test_a_part_is_as_square_as_its_budget_allows(budget: int) -> None:
         left, top = int(rng.integers(0, SIZE[1] - width)), int(rng.integers(0, SIZE[0] - height))
         box = left, top, left + width, top + height
         wide = tiles._Cutting(SIZE, needed, 1120).widened(box, budget)
-        side = 48 / needed
-        grids = [
-            (rows, columns)
-            for rows in range(1, budget + 1)
-            for columns in range(1, budget // rows + 1)
-            if rows * side <= SIZE[0]
-            and columns * side <= SIZE[1]
-            and rows * side >= height
-            and columns * side >= width
+        shown = wide[3] - wide[1], wide[2] - wide[0]
+        sides = [
+            (high, long)
+            for high in {int(rows * 48 / needed) for rows in range(1, budget + 1)}
+            for long in {int(columns * 48 / needed) for columns in range(1, budget + 1)}
+            if height <= high <= SIZE[0] and width <= long <= SIZE[1] and detail.scale((high, long), budget) >= needed
         ]
-        if not grids:
+        if not sides:
             assert wide == box
             continue
-        rows, columns = round((wide[3] - wide[1]) / side), round((wide[2] - wide[0]) / side)
-        best = max((r * c >= 0.85 * budget, min(r, c)) for r, c in grids)
-        assert (rows * columns >= 0.85 * budget, min(rows, columns)) == best
-        assert wide[0] <= left + 1
-        assert wide[2] >= left + width - 1
+        assert shown in sides
+        full = 0.85 * budget * (48 / needed) ** 2
+        assert min(shown) >= max((min(each) for each in sides if each[0] * each[1] >= full), default=0)
+        assert wide[0] <= left < left + width <= wide[2]
+        assert wide[1] <= top < top + height <= wide[3]
 
 
 def test_a_dialog_on_a_screen() -> None:
