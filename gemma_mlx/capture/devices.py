@@ -6,8 +6,10 @@ PortAudio 19.7 (error codes); Apple's of `kAudioHardwarePropertyDefaultInputDevi
 has not run on a Mac).
 """
 
+import atexit
 import ctypes
 import platform
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ Callback = Callable[[Any, int, Any, Any], None]  # data (a buffer), samples, tim
 
 _BUSY = -9985  # paDeviceUnavailable
 _NO_RATE = -9997  # paInvalidSampleRate
+_PATIENCE = 5.0  # seconds in which a stream should have ended
 _CORE_AUDIO = "/System/Library/Frameworks/CoreAudio.framework/CoreAudio"
 
 
@@ -48,6 +51,8 @@ class SoundDevice(Protocol):
     def _terminate(self) -> Callable[[], None]: ...
     @property
     def _initialize(self) -> Callable[[], None]: ...
+    @property
+    def _exit_handler(self) -> Callable[[], None]: ...
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,23 @@ def start(sound: SoundDevice, device: Device, block: int, callback: Callback, fi
         if not started:
             stream.close()
     return stream
+
+
+def stop(sound: SoundDevice, stream: Stream) -> bool:
+    """End a stream. False if the system does not let go of it, as PulseAudio's client if its server dies while it takes
+    samples from memory that they share: PortAudio cannot be used again in this process, whose end does not wait for it.
+    """
+
+    def end() -> None:
+        stream.abort()
+        stream.close()
+
+    ending = threading.Thread(target=end, name="microphone's end", daemon=True)
+    ending.start()
+    ending.join(_PATIENCE)
+    if ending.is_alive():
+        atexit.unregister(sound._exit_handler)
+    return not ending.is_alive()
 
 
 _CHECK = "connect one, or see the system's sound settings"

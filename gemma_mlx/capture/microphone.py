@@ -156,9 +156,9 @@ class Microphone:
     def _stop(self) -> None:
         """Close the stream if there is one; the lock is held."""
         stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.abort()
-            stream.close()
+        if stream is not None and self._sound is not None and not devices.stop(self._sound, stream):
+            self._tell("lost", f"the system does not let go of the microphone {self._name()}: start again to record")
+            self._device = None
 
     def _watch(self) -> None:
         """Begin to watch a new stream."""

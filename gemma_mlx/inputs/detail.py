@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gemma_mlx.inputs import steps
 from gemma_mlx.inputs.image import BUDGETS, PATCH, target_size
 
 LEGIBLE = 16.0
@@ -22,8 +23,6 @@ MARKERS = 2
 """Tokens around the soft tokens of a picture."""
 
 _CELL = 32  # pixels along a row whose steps are counted together
-_SHARP, _FAINT = 16, 8  # grey levels between neighbours: the edge of a letter; what level ground has none of
-_SHARP_NOISE, _FAINT_NOISE = 4, 3  # the same, in medians of the picture's own steps, where that is more
 _LEAST, _MOST = (5, 8), 18  # heights to look for, in pixels of the whole picture and of its halves
 _HALVINGS = 3
 _STEPS = 5.0  # sharp steps in a row of a cell, at least: a frame or a bar has 2 to 4
@@ -110,14 +109,14 @@ def _fits(size: tuple[int, int], budget: int, limits: Limits) -> bool:
 
 def measure(pixels: np.ndarray) -> Text:
     """The text in uint8 (h, w, 3), at the size in which it was taken."""
-    grey, factor = _grey(pixels), 1
+    grey, factor = steps.grey(pixels), 1
     while grey.size > _MOST_PIXELS:
-        grey, factor = _halved(grey), 2 * factor
+        grey, factor = steps.halved(grey), 2 * factor
     found = []
     for halving in range(_HALVINGS + 1):
         lines, heights = _lines(grey, _LEAST[min(halving, 1)])
         found.append((lines * factor, (heights - 1) * factor))  # of the first and the last row half is not ink
-        grey, factor = _halved(grey), 2 * factor
+        grey, factor = steps.halved(grey), 2 * factor
     return _summed(found, (pixels.shape[0], pixels.shape[1]))
 
 
@@ -149,10 +148,10 @@ def _corners(shape: tuple[int, ...], lines: np.ndarray) -> tuple[np.ndarray, ...
 
 def _painted(shape: tuple[int, ...], lines: np.ndarray) -> np.ndarray:
     left, top, right, bottom = _corners(shape, lines)
-    steps = np.zeros((shape[0] + 1, shape[1] + 1), np.int32)
+    corners = np.zeros((shape[0] + 1, shape[1] + 1), np.int32)
     for rows, columns, sign in ((top, left, 1), (top, right, -1), (bottom, left, -1), (bottom, right, 1)):
-        np.add.at(steps, (rows, columns), sign)
-    painted: np.ndarray = steps.cumsum(0).cumsum(1)[:-1, :-1] > 0
+        np.add.at(corners, (rows, columns), sign)
+    painted: np.ndarray = corners.cumsum(0).cumsum(1)[:-1, :-1] > 0
     return painted
 
 
@@ -165,31 +164,12 @@ def _covered(grid: np.ndarray, lines: np.ndarray) -> np.ndarray:
     return share
 
 
-def _grey(pixels: np.ndarray) -> np.ndarray:
-    """Uint8 (h, w): a quarter red, half green, a quarter blue."""
-    grey: np.ndarray = pixels[..., 1] >> 1
-    grey += pixels[..., 0] >> 2
-    grey += pixels[..., 2] >> 2
-    return grey
-
-
-def _halved(grey: np.ndarray) -> np.ndarray:
-    """Means of squares of two; an odd last row or column is left out."""
-    height, width = grey.shape[0] // 2 * 2, grey.shape[1] // 2 * 2
-    rows = (grey[:height:2, :width] >> 1) + (grey[1:height:2, :width] >> 1)
-    means: np.ndarray = (rows[:, ::2] >> 1) + (rows[:, 1::2] >> 1)
-    return means
-
-
 def _steps(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How many sharp and how many faint steps there are in each cell of 32 pixels, uint8 (columns of cells, rows + 2),
     with an empty row above and below."""
-    ahead, behind = grey[:, 1:], grey[:, :-1]
-    steps = np.maximum(ahead, behind) - np.minimum(ahead, behind)
-    noise = float(np.median(steps[::8, ::8]))
     found = []
-    for least, factor in ((_SHARP, _SHARP_NOISE), (_FAINT, _FAINT_NOISE)):
-        bits = np.packbits(steps > max(least, factor * noise), axis=1)
+    for kind in steps.sharp_and_faint(grey):
+        bits = np.packbits(kind, axis=1)
         padded = np.pad(bits, ((1, 1), (0, -bits.shape[1] % (_CELL // 8))))
         found.append(np.ascontiguousarray(np.bitwise_count(padded.view(np.uint32)).T))
     return found[0], found[1]
@@ -234,7 +214,7 @@ def _runs(sharp: np.ndarray, faint: np.ndarray) -> _Runs:
     letters = sharp >= 2  # a stroke has two edges
     ends = np.flatnonzero(letters[1:] != letters[:-1]) + 1
     start, stop = ends[::2], ends[1::2]
-    all_sharp, all_faint = (np.concatenate([[0], np.cumsum(steps, dtype=np.int64)]) for steps in (sharp, faint))
+    all_sharp, all_faint = (np.concatenate([[0], np.cumsum(each, dtype=np.int64)]) for each in (sharp, faint))
     length = stop - start
     beside = np.maximum(1, length // 8)
     above = all_faint[start] - all_faint[np.maximum(start - beside, 0)]

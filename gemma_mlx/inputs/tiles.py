@@ -3,7 +3,7 @@ with a little text that is small in it: enlarged alone, that costs less than enl
 
 Parts are cut along gaps between lines and between columns, first those of rows or columns that lie furthest apart, and
 come in reading order; a line is cut only where it has no gap at all. Knows boxes of text, sizes and budgets
-(`inputs.detail`): not how text is found, and no file. Source: written for this package.
+(`inputs.detail`, `inputs.marks`): not how text is found, and no file. Source: written for this package.
 """
 
 import math
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gemma_mlx.inputs import detail
+from gemma_mlx.inputs import detail, marks
 from gemma_mlx.inputs.detail import Limits, Text
 from gemma_mlx.inputs.image import BUDGETS, PATCH, resize
 from gemma_mlx.inputs.message import Image, Part
@@ -65,7 +65,8 @@ def see(pixels: np.ndarray, limits: Limits, total: int = TOTAL) -> Seen:
     size = pixels.shape[0], pixels.shape[1]
     text = detail.measure(pixels)
     choice = detail.choose(size, text, limits)
-    parts = enlarge(size, text, limits, total) or cut(size, text, limits, total)
+    small = text if text.height else marks.find(pixels)
+    parts = enlarge(size, small, limits, total) or cut(size, text, limits, total)
     if not parts:
         return Seen((_view(pixels, (0, 0, size[1], size[0]), choice.budget),), choice.reason)
     overview = _view(pixels, (0, 0, size[1], size[0]), OVERVIEW, _WHOLE)

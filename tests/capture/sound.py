@@ -1,5 +1,6 @@
 """A stand-in for the module sounddevice whose devices come, go, misbehave and speak when a test says so."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ class FakeStream:
     def __init__(self, module: "FakeSound", options: Mapping[str, Any]) -> None:
         self._module, self.options = module, options
         self.running = self.closed = False
+        self.let_go = threading.Event()  # until then, it does not end
+        self.let_go.set()
 
     def start(self) -> None:
         if self._module.start_fault is not None:
@@ -31,6 +34,7 @@ class FakeStream:
         self.running = True
 
     def abort(self, ignore_errors: bool = True) -> None:
+        self.let_go.wait()
         if self.running:
             self.running = False
             self.options["finished_callback"]()
@@ -93,6 +97,9 @@ class FakeSound:
             raise fault
         self.streams.append(FakeStream(self, options))
         return self.stream
+
+    def _exit_handler(self) -> None:
+        self._terminate()
 
     def _terminate(self) -> None:
         assert all(stream.closed for stream in self.streams), "PortAudio ends under a stream"

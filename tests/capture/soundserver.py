@@ -56,6 +56,7 @@ class VirtualMicrophone:
             "--daemonize=no",
             "--use-pid-file=no",
             "--exit-idle-time=-1",
+            "--disable-shm=yes",  # else its client can wait for ever for the one of a server that was killed
             "--log-level=error",
         ]
         modules = [

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from gemma_mlx.capture import devices
 from gemma_mlx.capture.microphone import Notice, Options
 from gemma_mlx.capture.ring import Block
 from tests.capture.room import SECOND, Room, kinds, zeros
@@ -190,3 +191,33 @@ def test_what_waited_from_before_says_nothing_about_the_new_pace() -> None:
             room.now += 0.02 / 1.5
             room.sound.stream.hear(room.noise())
         assert kinds(room.read()[1]) == ["pace", "reopened"]
+
+
+def test_a_system_that_does_not_let_go_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[object] = []
+    monkeypatch.setattr(devices, "_PATIENCE", 0.05)
+    monkeypatch.setattr("atexit.unregister", left.append)
+    room = Room()
+    with room.ears:
+        room.hear(SECOND)
+        stuck = room.sound.stream
+        stuck.let_go.clear()
+        first, second = room.wait(1.2)
+        assert (first.kind, second.kind) == ("lost", "lost")
+        assert second.text == "the system does not let go of the microphone Built-in: start again to record"
+        assert left == [room.sound._exit_handler]  # it would wait for ever
+        assert room.wait(5.0) == []  # PortAudio is not asked again: it would not answer
+        assert room.ears.device is None
+    assert not stuck.closed
+    stuck.let_go.set()
+    assert len(room.sound.streams) == 1
+
+
+def test_closing_waits_for_no_system_that_does_not_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_PATIENCE", 0.05)
+    room = Room()
+    with room.ears:
+        room.hear(SECOND)
+        room.sound.stream.let_go.clear()
+    assert room.ears.read(0) is None
+    room.sound.stream.let_go.set()

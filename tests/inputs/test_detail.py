@@ -173,8 +173,8 @@ def test_steps_are_those_counted_one_by_one(width: int, most: int) -> None:
     grey = np.random.default_rng(width).integers(0, most + 1, (17, width), np.uint8)
     noise = float(np.median(np.abs(np.diff(grey.astype(int), axis=1))[::8, ::8]))
     sharp, faint = detail._steps(grey)
-    assert np.array_equal(sharp, slow_steps(grey, max(detail._SHARP, 4 * noise)))
-    assert np.array_equal(faint, slow_steps(grey, max(detail._FAINT, 3 * noise)))
+    assert np.array_equal(sharp, slow_steps(grey, max(16, 4 * noise)))
+    assert np.array_equal(faint, slow_steps(grey, max(8, 3 * noise)))
 
 
 def test_runs_are_those_found_one_by_one() -> None:

@@ -46,7 +46,7 @@ def test_no_spoken_word_is_cut_or_left_out(rule: Rule, spare: int) -> None:
     assert len(words) > 60
 
 
-@pytest.mark.parametrize("minutes", [4, pytest.param(29, marks=pytest.mark.long)])
+@pytest.mark.parametrize("minutes", [4, pytest.param(29, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
 def test_a_long_recording_of_the_vocabulary(minutes: int) -> None:
     """Every word once, as far as the model hears single utterances: within three points of what it must."""
     said = list(utterances(np.random.default_rng(SEED), minutes * 60))
