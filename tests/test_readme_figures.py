@@ -1,21 +1,10 @@
-"""The figures of the README are those of the results that it links."""
+"""The figures of the README are those of the results that it links: the model, its speed, conversations."""
 
-import json
 import re
 import statistics
-from pathlib import Path
-from typing import Any
 
 from gemma_mlx.benchmarks import schema
-
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def results(name: str) -> list[dict[str, Any]]:
-    """The lines of the results that the README links by that name."""
-    (link,) = re.findall(rf"\[{name}\]\((.*?)\)", README)
-    return [json.loads(line) for line in (ROOT / link).read_text(encoding="utf-8").splitlines()]
+from tests.readme_results import README, ROOT, results
 
 
 def test_the_figures_at_full_size_are_those_of_the_results() -> None:
@@ -71,38 +60,6 @@ def test_the_figures_of_conversations_are_those_of_the_results() -> None:
     assert f"takes **{resumed['resumed / read_again']['median']:.3f}** of the time" in README
     assert resumed["resumed / read_again"]["median"] <= 0.1
     assert resumed["same_answers"]
-
-
-def test_the_figures_of_listening_are_those_of_the_results() -> None:
-    measured = [line for line in results("live") if "cases" in line][-1]
-    rows = dict(re.findall(r"^\| (\d+ s.*?) \| (.*) \|$", README.partition("### While somebody")[2], re.MULTILINE))
-    spoken = (one for one in measured["cases"] if one["way"] == "live")
-    live = {(one["prefill_tok_s"], one["utterance_s"], one["early_close"]): one for one in spoken}
-    early = (one for one in measured["live / others"] if one["early_close"])
-    share = {(one["prefill_tok_s"], one["than"]): one["decision_to_first_s"] for one in early}
-    for column, speed in enumerate((70, 130)):
-        found = {label: row.split(" | ")[column] for label, row in rows.items()}
-        for seconds in (2, 10, 29):
-            waited = found[f"{seconds} s spoken: from the end of speech to the first text"]
-            assert waited == f"{live[speed, seconds, True]['end_to_first_s']['p50']:.2f} s"
-        longest, late = live[speed, 29, True], live[speed, 29, False]
-        assert found["29 s, the first text after the turn is known to be over"] == (
-            f"{1000 * longest['decision_to_first_s']['p50']:.0f} ms"
-        )
-        unread = longest["unread_audio_tokens"]["max"]
-        assert found["29 s, tokens of sound that are unread then, at most"] == f"{unread:.0f}"
-        assert found["29 s, as a share of recording first and reading then"] == f"{share[speed, 'recorded first']:.4f}"
-        (peer,) = (figure for label, figure in found.items() if "mlx-vlm" in label)
-        assert peer == f"{share[speed, 'mlx-vlm']:.4f}"
-        assert (
-            found["29 s, from the end of speech, without the early close"] == f"{late['end_to_first_s']['p50']:.2f} s"
-        )
-
-
-def test_the_figures_of_the_screen_are_those_of_the_results() -> None:
-    small = {one["prefill_tok_s"]: one["ratio"]["median"] for one in results("screen") if one["image_tokens"] == 266}
-    assert f"**{small[70]}** (M1) and **{small[130]}** (M4)" in README
-    assert max(small.values()) <= 1 / 3
 
 
 PROFILE_ROWS = {
@@ -175,7 +132,8 @@ DEMO_ROWS = {
 
 def test_the_figures_of_the_demo_model_are_those_of_the_results() -> None:
     measured = results("held-out tasks")[-1]
-    rows = dict(re.findall(r"^\| (.*?) \| ([\d.]+) % \|", README.partition("### The demo model")[2], re.MULTILINE))
+    section = README.partition("### The demo model")[2].partition("\n### ")[0]
+    rows = dict(re.findall(r"^\| (.*?) \| ([\d.]+) % \|", section, re.MULTILINE))
     assert rows == {row: f"{100 * measured['right'][key]:.1f}" for row, key in DEMO_ROWS.items()}
     lost = max(100 * (whole - packed) for whole, packed in measured["float32_and_packed"].values())
     assert f"of any of them | {lost:.1f} points |" in README
@@ -266,27 +224,3 @@ def test_the_figures_of_turns_beside_mlx_vlm_are_those_of_the_results() -> None:
         assert f"| {label} | {ours:.3f} s | {peer:.2f} s | {ours / peer:.4f} |" in README
         assert ours <= 0.2 * peer
     assert max(found["voice", f"{n} s, from the end of speech", schema.OURS] for n in (2, 10, 29)) < 1
-
-
-def test_the_figures_of_small_text_and_of_the_hour_are_those_of_the_results() -> None:
-    (detail,), (hour,) = results("detail"), results("hour")
-    count, always, chosen = detail["pictures"], detail["always_1120"], detail["chosen"]
-    assert f"{count} screens of usual sizes" in README
-    assert f"{always['right'] * count:.0f} right with 1,120\ntokens each, **{chosen['right'] * count:.0f}**" in README
-    assert f"**{detail['share_of_tokens']:.2f}** of the tokens, {chosen['mean_tokens']:.0f} in the mean" in README
-    found = detail["not_found"]
-    assert f"In {found['pictures']} of the screens" in README
-    assert f"{found['right_with_1120']} of these are right with 1,120" in README
-    assert ("**The bar is missed:** no more than 2\npoints" in README) == (not detail["reached"])
-    assert all(hour["bars"].values())
-    assert hour["minutes"] >= 60
-    assert f"through in {hour['wall_s'] / 60:.0f} minutes" in README
-    held = [sample["anonymous"] for sample in hour["samples"] if sample["minute"] >= 10]
-    third = len(held) // 3
-    grown = statistics.median(held[-third:]) / statistics.median(held[:third]) - 1
-    assert grown <= 0.02
-    assert f"**{held_in_mb(min(held))} to {held_in_mb(max(held))} MB**, the last third {100 * grown:+.1f} %" in README
-
-
-def held_in_mb(nbytes: int) -> str:
-    return f"{nbytes / 1e6:.0f}"

@@ -161,9 +161,10 @@ def stop(sound: SoundDevice, stream: Stream) -> bool:
     ending = threading.Thread(target=end, name="microphone's end", daemon=True)
     ending.start()
     ending.join(_PATIENCE)
-    if ending.is_alive():
+    ended = not ending.is_alive()
+    if not ended:
         atexit.unregister(sound._exit_handler)
-    return not ending.is_alive()
+    return ended
 
 
 _CHECK = "connect one, or see the system's sound settings"

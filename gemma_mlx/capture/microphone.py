@@ -1,8 +1,9 @@
 """A microphone as blocks of samples and notices of what went wrong, in the order in which they happened.
 
 PortAudio's thread copies into a ring; everything else (watching, opening again, judging the samples) happens inside of
-`read`, on the thread that calls it, so that no thread of ours has to end. That thread must read all the time, several
-times a second: a pump, never the thread that owns the model. Knows samples and devices: not what is said in them.
+`read`, on the thread that calls it; only the end of a stream has a thread of its own (`devices.stop`). The reader must
+read all the time, several times a second: a pump, never the thread that owns the model. Knows samples and devices: not
+what is said in them.
 Sources: the documentation of sounddevice 0.5; PortAudio's issue 158 and python-sounddevice's 196 and 267 (callbacks
 that cease, and silence in place of a permission, neither with an error).
 """
@@ -59,7 +60,7 @@ class Notice:
 
 class Microphone:
     """One microphone, open from `open` (or `with`) to `close`. PortAudio looks for devices anew when one is opened, so
-    that a process has one at a time."""
+    that a process has one at a time, and none after one that the system did not let go of."""
 
     def __init__(
         self,
@@ -157,7 +158,9 @@ class Microphone:
         """Close the stream if there is one; the lock is held."""
         stream, self._stream = self._stream, None
         if stream is not None and self._sound is not None and not devices.stop(self._sound, stream):
-            self._tell("lost", f"the system does not let go of the microphone {self._name()}: start again to record")
+            self._tell(
+                "lost", f"the system does not let go of the microphone {self._name()}: start gemma-mlx again to record"
+            )
             self._device = None
 
     def _watch(self) -> None:

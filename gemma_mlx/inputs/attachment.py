@@ -49,7 +49,7 @@ def open_attachments(
     notice: Callable[[str], None] | None = None,
     name: str | None = None,
 ) -> tuple[Image | Audio | Video, ...]:
-    """Read a file as what it is: a video with its sound is several parts, a picture is if it has `limits` and much
+    """Read a file as what it is: a video with its sound is several parts, a picture is if it has `limits` and
     small text, everything else is one.
 
     `notice` is told, in a line, why a video's sound is left out, without which that raises, and how a picture is read

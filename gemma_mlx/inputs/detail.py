@@ -30,14 +30,13 @@ _AROUND = 0.3  # faint steps above and below, as a share of the sharp ones, at m
 _WITHIN = 0.6  # faint steps between the letters, as a share of the sharp ones, at most
 _SHARE = 0.1  # of all that alternates so sharply that must be text, or what looks like it is chance
 _SMALLEST = 0.15  # of all letters: fewer small ones do not count
-_MOST_PIXELS = 2**24  # larger pictures are looked at in half
 
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """The text of a picture. `height` of capitals in pixels, of the smallest text that is more than a few letters, 0
-    without any; `share` of the picture that is text; `lines` int (n, 4), left, top, right and bottom of each piece of a
-    line, no tighter than 32 pixels sideways; `heights` float (n,) of their capitals."""
+    """The text of a picture. `height` of capitals in pixels, of the smallest text, 0 without any; `share` of the
+    picture that is text; `lines` int (n, 4), left, top, right and bottom of each piece of a line; `heights` float (n,)
+    of their capitals."""
 
     height: float = 0.0
     share: float = 0.0
@@ -108,9 +107,10 @@ def _fits(size: tuple[int, int], budget: int, limits: Limits) -> bool:
 
 
 def measure(pixels: np.ndarray) -> Text:
-    """The text in uint8 (h, w, 3), at the size in which it was taken."""
+    """The text in uint8 (h, w, 3), at the size in which it was taken: boxes are no tighter than 32 pixels sideways, and
+    a few small letters beside many others do not count for the height."""
     grey, factor = steps.grey(pixels), 1
-    while grey.size > _MOST_PIXELS:
+    while grey.size > steps.LARGEST:
         grey, factor = steps.halved(grey), 2 * factor
     found = []
     for halving in range(_HALVINGS + 1):

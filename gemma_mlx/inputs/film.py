@@ -119,7 +119,7 @@ def by_file(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
 def _goes_on(group: Sequence[Part], part: Part) -> bool:
     before = group[-1]
     if isinstance(part, Image):
-        return isinstance(before, Image) and tiles.is_part(part.name, of=group[0])
+        return tiles.goes_on(part.name, after=before)
     if not isinstance(part, FilmPart) or not isinstance(before, FilmPart) or part.name != before.name:
         return False
     pictures = [each for each in group if isinstance(each, Video)]

@@ -8,6 +8,8 @@ import numpy as np
 _SHARP = 16.0  # grey levels, or this many medians of the picture's own steps where that is more: the edge of a letter
 _SHARP_NOISE = 4.0
 _FAINT, _FAINT_NOISE = 8.0, 3.0  # what level ground has none of
+LARGEST = 2**24
+"""Pixels of a picture above which text is looked for in half of its size."""
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:
@@ -26,10 +28,21 @@ def halved(shades: np.ndarray) -> np.ndarray:
     return means
 
 
+def sharp(shades: np.ndarray) -> np.ndarray:
+    """Where uint8 (h, w), of two columns at least, has sharp steps to the pixel on the right: bool (h, w - 1)."""
+    steps, noise = _steps(shades)
+    found: np.ndarray = steps > max(_SHARP, _SHARP_NOISE * noise)
+    return found
+
+
 def sharp_and_faint(shades: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where uint8 (h, w) has sharp steps to the pixel on the right, and where faint ones, which the sharp ones are too:
-    bool (h, w - 1). Of at least one row and two columns."""
+    """The same, and where there are faint steps, which the sharp ones are too."""
+    steps, noise = _steps(shades)
+    return steps > max(_SHARP, _SHARP_NOISE * noise), steps > max(_FAINT, _FAINT_NOISE * noise)
+
+
+def _steps(shades: np.ndarray) -> tuple[np.ndarray, float]:
+    """Differences of neighbours, and the median of some of them."""
     ahead, behind = shades[:, 1:], shades[:, :-1]
     steps = np.maximum(ahead, behind) - np.minimum(ahead, behind)
-    noise = float(np.median(steps[::8, ::8]))
-    return steps > max(_SHARP, _SHARP_NOISE * noise), steps > max(_FAINT, _FAINT_NOISE * noise)
+    return steps, float(np.median(steps[::8, ::8]))

@@ -1,26 +1,29 @@
-"""What the model is shown of a picture: the whole, or an overview and the parts with text too small for one picture, or
-with a little text that is small in it: enlarged alone, that costs less than enlarging everything.
+"""What the model is shown of a picture: the whole, or the parts with text too small for one picture, and an overview. A
+little text that is small becomes such a part too: enlarged alone, it costs less than enlarging everything.
+
+Parts come before the overview: the demo model reads more that way, though it was trained the other way round. How the
+12B would have it is not known.
 
 Parts are cut along gaps between lines and between columns, first those of rows or columns that lie furthest apart, and
 come in reading order; a line is cut only where it has no gap at all. Knows boxes of text, sizes and budgets
-(`inputs.detail`, `inputs.marks`): not how text is found, and no file. Source: written for this package.
+(`inputs.detail`, `inputs.letters`): not how text is found, and no file. Source: written for this package.
 """
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
-from gemma_mlx.inputs import detail, marks
+from gemma_mlx.inputs import detail, letters
 from gemma_mlx.inputs.detail import Limits, Text
 from gemma_mlx.inputs.image import BUDGETS, PATCH, resize
 from gemma_mlx.inputs.message import Image, Part
 
 LOST = 10.0
 """Height of capitals in pixels after the resize to the largest budget, below which a picture is cut."""
-COMFORTABLE = 30.0
-"""Height of capitals in pixels to which a little small text is enlarged: the demo model reads 8 of 10 texts from 28 on,
-4 of 10 at 16 to 20."""
+COMFORTABLE = 36.0
+"""Height of capitals in pixels to which a little small text is enlarged: the demo model reads 36 best of 30, 36, 42."""
 TOTAL = 2 * BUDGETS[-1]
 """Most tokens of an overview with its parts."""
 OVERVIEW = 280
@@ -61,18 +64,19 @@ class Seen:
 
 
 def see(pixels: np.ndarray, limits: Limits, total: int = TOTAL) -> Seen:
-    """What to show of uint8 (h, w, 3) within `limits`: one view, or an overview and parts with `total` tokens."""
+    """What to show of uint8 (h, w, 3) within `limits`: one view, or parts and an overview with `total` tokens."""
     size = pixels.shape[0], pixels.shape[1]
     text = detail.measure(pixels)
+    if not text.height:
+        text = letters.find(pixels)
     choice = detail.choose(size, text, limits)
-    small = text if text.height else marks.find(pixels)
-    parts = enlarge(size, small, limits, total) or cut(size, text, limits, total)
+    parts = enlarge(size, text, limits, total) or cut(size, text, limits, total)
     if not parts:
         return Seen((_view(pixels, (0, 0, size[1], size[0]), choice.budget),), choice.reason)
     overview = _view(pixels, (0, 0, size[1], size[0]), OVERVIEW, _WHOLE)
     words = [f"{_PART} {number} of {len(parts)}" for number in range(1, len(parts) + 1)]
     views = (_view(pixels, box, budget, what) for (box, budget), what in zip(parts, words, strict=True))
-    return Seen((overview, *views), detail.SMALL_TEXT)
+    return Seen((*views, overview), detail.SMALL_TEXT)
 
 
 def images(name: str, seen: Seen) -> tuple[Image, ...]:
@@ -82,9 +86,15 @@ def images(name: str, seen: Seen) -> tuple[Image, ...]:
     )
 
 
-def is_part(name: str, of: Part) -> bool:
-    """Whether an image of that name is a part of the picture whose overview `of` is."""
-    return isinstance(of, Image) and of.name.endswith(_WHOLE) and name.startswith(of.name.removesuffix(_WHOLE) + _PART)
+def goes_on(name: str, after: Part) -> bool:
+    """Whether an image of that name shows the same picture as the part `after` which it comes."""
+    if not isinstance(after, Image):
+        return False
+    shown = re.fullmatch(rf"(.*), {_PART} (\d+) of (\d+)", after.name, re.DOTALL)
+    if shown is None:
+        return False
+    picture, number, parts = shown[1], int(shown[2]), int(shown[3])
+    return name == (f"{picture}, {_PART} {number + 1} of {parts}" if number < parts else f"{picture}, {_WHOLE}")
 
 
 def cut(size: tuple[int, int], text: Text, limits: Limits, total: int = TOTAL) -> tuple[tuple[Box, int], ...]:
@@ -125,15 +135,15 @@ def enlarge(size: tuple[int, int], text: Text, limits: Limits, total: int = TOTA
 
 def words(name: str, seen: Seen, rate: float | None = None) -> str:
     """The choice in a line: what it costs, why, and what would be faster. `rate`: tokens read in a second."""
-    first, *parts = seen.views
+    *parts, last = seen.views
     cost = f"{seen.tokens:,} tokens"
     if parts:
-        cost += f" in an overview and {len(parts)} part{'s' * (len(parts) > 1)}"
+        cost += f" in {len(parts)} part{'s' * (len(parts) > 1)} and an overview"
     if seen.reason != detail.SMALL_TEXT:
         return f"{name}: {cost}, {seen.reason}"
     seconds = seen.tokens / rate if rate else 0.0
     time = f" (about {max(1, round(seconds))} s here)" if seconds >= 0.5 else ""
-    faster = "; --image-tokens 280 is faster" if parts or first.budget > OVERVIEW else ""
+    faster = "; --image-tokens 280 is faster" if parts or last.budget > OVERVIEW else ""
     return f"{name}: {cost} {seen.reason}{time}{faster}"
 
 
@@ -170,8 +180,8 @@ class _Cutting:
         shape = bottom - top, right - left
         for budget in BUDGETS:
             if budget <= self.most and detail.scale(shape, budget) >= self.needed:
-                letters = float(((lines.boxes[:, 2] - lines.boxes[:, 0]) / lines.heights).sum())
-                return _Part((left, top, right, bottom), budget, detail.cost(shape, budget), letters)
+                count = float(((lines.boxes[:, 2] - lines.boxes[:, 0]) / lines.heights).sum())
+                return _Part((left, top, right, bottom), budget, detail.cost(shape, budget), count)
         return None
 
     def widened(self, box: Box, budget: int) -> Box:

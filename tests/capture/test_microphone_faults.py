@@ -204,7 +204,7 @@ def test_a_system_that_does_not_let_go_keeps_nobody_waiting(monkeypatch: pytest.
         stuck.let_go.clear()
         first, second = room.wait(1.2)
         assert (first.kind, second.kind) == ("lost", "lost")
-        assert second.text == "the system does not let go of the microphone Built-in: start again to record"
+        assert second.text == "the system does not let go of the microphone Built-in: start gemma-mlx again to record"
         assert left == [room.sound._exit_handler]  # it would wait for ever
         assert room.wait(5.0) == []  # PortAudio is not asked again: it would not answer
         assert room.ears.device is None
@@ -214,10 +214,13 @@ def test_a_system_that_does_not_let_go_keeps_nobody_waiting(monkeypatch: pytest.
 
 
 def test_closing_waits_for_no_system_that_does_not_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[object] = []
     monkeypatch.setattr(devices, "_PATIENCE", 0.05)
+    monkeypatch.setattr("atexit.unregister", left.append)
     room = Room()
     with room.ears:
         room.hear(SECOND)
         room.sound.stream.let_go.clear()
-    assert room.ears.read(0) is None
+    assert not room.sound.stream.closed
+    assert left == [room.sound._exit_handler]
     room.sound.stream.let_go.set()

@@ -68,6 +68,7 @@ def by_microphone(room: VirtualMicrophone, said: list[Said]) -> list[bool]:
             right.append(answers(program)[heard:] == [reply])
             print(f"{number} of {len(said)}: {sum(right)} right", file=sys.stderr, flush=True)
             program.type("/new")
+            program.shows("new conversation", number)  # what is said before would be part of the old one
     return right
 
 

@@ -163,7 +163,7 @@ class Mixture:
         return shown, Turn(*second, asking.PICTURE_THOUGHT), (media,)
 
     def _zoomed(self) -> Example:
-        """A picture and its part with the text, as `gemma_mlx.inputs.tiles` shows small text."""
+        """A picture and its part with the text; `gemma_mlx.inputs.tiles` shows the part first."""
         overview, part, text = self.strips.zoomed(self.rng)
         question, reply = asking.about_picture(self.rng, text)
         turn = Turn(overview.text + part.text + question, reply, asking.PICTURE_THOUGHT)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from gemma_mlx.inputs import detail, image
+from gemma_mlx.inputs import detail, image, steps
 from gemma_mlx.inputs.detail import Choice, Limits, Text
 
 WORDS = "The quick brown fox jumps over 17 lazy dogs, and Nobody asked Why it did. " * 40
@@ -141,7 +141,7 @@ def test_the_smallest_pictures_have_no_text(shape: tuple[int, int]) -> None:
 
 def test_large_pictures_are_measured_in_their_own_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = page(40, (900, 1400))
-    monkeypatch.setattr(detail, "_MOST_PIXELS", 900 * 1400 // 2)
+    monkeypatch.setattr(steps, "LARGEST", 900 * 1400 // 2)
     text = detail.measure(pixels)
     assert text.height == pytest.approx(capitals(40), rel=0.15)
     assert text.lines[:, 2].max() > 700
@@ -182,12 +182,12 @@ def test_runs_are_those_found_one_by_one() -> None:
     sharp, faint = (np.pad(rng.integers(0, 4, (3, 40)), ((0, 0), (1, 1))) for _ in range(2))
     runs = detail._runs(sharp.ravel(), faint.ravel())
     found = []
-    for column, steps in enumerate(sharp):
-        rows = [row for row in range(1, 41) if steps[row] >= 2]
+    for column, ours in enumerate(sharp):
+        rows = [row for row in range(1, 41) if ours[row] >= 2]
         for row in rows:
             if row - 1 not in rows:
                 last = next(r for r in range(row, 42) if r not in rows)
-                found.append((column * 42 + row, column * 42 + last, steps[row:last].sum()))
+                found.append((column * 42 + row, column * 42 + last, ours[row:last].sum()))
     assert found == list(zip(runs.start.tolist(), runs.stop.tolist(), runs.sharp.tolist(), strict=True))
     first, stop = int(runs.start[5]), int(runs.stop[5])
     assert runs.faint[5] == faint.ravel()[first:stop].sum() - sharp.ravel()[first:stop].sum()

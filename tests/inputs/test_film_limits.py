@@ -115,6 +115,24 @@ def test_attachments_are_read_by_what_they_are(tmp_path: Path) -> None:
             assert not isinstance(part, Image) or part.pixels.size // 6912 <= 70
 
 
+def test_the_parts_of_a_picture_are_one_attachment() -> None:
+    def sizes(*names: str) -> list[int]:
+        shown = (Image(name, np.zeros((48, 48, 3), np.uint8)) for name in names)
+        return [len(group) for group in film.by_file(list(shown))]
+
+    cut = ("a.png, part 1 of 2", "a.png, part 2 of 2", "a.png, overview")
+    assert sizes(*cut) == [3]
+    assert sizes(*cut, *cut) == [3, 3]
+    assert sizes("a.png", *cut, "a.png") == [1, 3, 1]
+    assert sizes(*cut, "b.png, part 1 of 1", "b.png, overview") == [3, 2]
+    assert sizes("b.png, part 1 of 1", "b.png, overview", *cut) == [2, 3]
+    assert sizes("a.png, part 1 of 1", "b.png, part 1 of 1") == [1, 1]
+    assert sizes("a.png", "a.png, overview") == [1, 1]
+    assert sizes("book, part 1.jpg", "book, part 2.jpg") == [1, 1]
+    assert sizes("a.png, part 1 of 2", "a.png, overview") == [1, 1]
+    assert sizes("a.png, part 1 of 2", "a.png, part 1 of 2") == [1, 1]
+
+
 def test_the_parts_of_a_film_are_one_attachment() -> None:
     frame = np.zeros((48, 48, 3), np.uint8)
 

@@ -173,11 +173,11 @@ def screenshot() -> np.ndarray:
     return np.asarray(canvas)
 
 
-def test_a_large_screenshot_is_an_overview_and_its_windows() -> None:
+def test_a_large_screenshot_is_its_windows_and_an_overview() -> None:
     pixels = screenshot()
     seen = tiles.see(pixels, Limits(PLENTY))
-    overview, first, second = seen.views
-    assert (overview.what, first.what, second.what) == ("overview", "part 1 of 2", "part 2 of 2")
+    first, second, overview = seen.views
+    assert (first.what, second.what, overview.what) == ("part 1 of 2", "part 2 of 2", "overview")
     assert (overview.budget, overview.box) == (280, (0, 0, 5120, 2880))
     for view in seen.views:
         left, top, right, bottom = view.box
@@ -185,8 +185,8 @@ def test_a_large_screenshot_is_an_overview_and_its_windows() -> None:
         rows, _ = image.patches(image.resize(view.pixels, view.budget))
         assert view.tokens == len(rows) + 2
     parts = tiles.images("screen", seen)
-    assert [part.name for part in parts] == ["screen, overview", "screen, part 1 of 2", "screen, part 2 of 2"]
-    assert np.array_equal(parts[1].pixels, image.resize(first.pixels, first.budget))
+    assert [part.name for part in parts] == ["screen, part 1 of 2", "screen, part 2 of 2", "screen, overview"]
+    assert np.array_equal(parts[0].pixels, image.resize(first.pixels, first.budget))
     assert first.box[0] < 220
     assert first.box[2] < 200 + 14 * 90 + 64
     assert 2930 < second.box[0] < 3020
@@ -227,14 +227,14 @@ def _seen(reason: str, *views: tuple[int, int]) -> Seen:
         ),
         (_seen(detail.SMALL_TEXT, (280, 266)), 100.0, "a.png: 266 tokens for small text (about 3 s here)"),
         (
-            _seen(detail.SMALL_TEXT, (280, 266), (140, 120)),
+            _seen(detail.SMALL_TEXT, (140, 120), (280, 266)),
             None,
-            "a.png: 386 tokens in an overview and 1 part for small text; --image-tokens 280 is faster",
+            "a.png: 386 tokens in 1 part and an overview for small text; --image-tokens 280 is faster",
         ),
         (
-            _seen(detail.SMALL_TEXT, (280, 266), (140, 120), (1120, 1000)),
+            _seen(detail.SMALL_TEXT, (140, 120), (1120, 1000), (280, 266)),
             700.0,
-            "a.png: 1,386 tokens in an overview and 2 parts for small text (about 2 s here); "
+            "a.png: 1,386 tokens in 2 parts and an overview for small text (about 2 s here); "
             "--image-tokens 280 is faster",
         ),
         (

@@ -128,8 +128,8 @@ def test_a_dialog_on_a_screen() -> None:
     pen.rectangle((900, 300, 1300, 480), "white")
     pen.text((940, 360), "error E4471", "black", ImageFont.load_default(22))
     seen = tiles.see(np.asarray(canvas), Limits(PLENTY))
-    overview, part = seen.views
-    assert (overview.what, part.what) == ("overview", "part 1 of 1")
+    part, overview = seen.views
+    assert (part.what, overview.what) == ("part 1 of 1", "overview")
     left, top, right, bottom = part.box
     assert left < 940 < 1060 < right
     assert top < 360 < 382 < bottom

@@ -27,10 +27,12 @@ _NEAR = tuple(_ROW * down + right for down in (-1, 0, 1) for right in (-2, -1, 0
 
 def find(pixels: np.ndarray) -> Text:
     """The marks in uint8 (h, w, 3), each as a line of text of its own; none where there are more than a few."""
-    grey = steps.grey(pixels)
+    grey, factor = steps.grey(pixels), 1
+    while grey.size > steps.LARGEST:
+        grey, factor = steps.halved(grey), 2 * factor
     if min(grey.shape) < 2:
         return Text()
-    across, down = steps.sharp_and_faint(grey)[0], steps.sharp_and_faint(grey.T)[0].T
+    across, down = steps.sharp(grey), steps.sharp(grey.T).T
     if np.count_nonzero(across) + np.count_nonzero(down) > _MOST_STEPS:
         return Text()
     rows, columns = np.nonzero(across)
@@ -46,7 +48,7 @@ def find(pixels: np.ndarray) -> Text:
     lines = np.array(boxes, np.int64)
     heights = (lines[:, 3] - lines[:, 1]).astype(float)
     share = float(((lines[:, 2] - lines[:, 0]) * heights).sum()) / grey.size
-    return Text(float(heights.min()), share, lines, heights)
+    return Text(factor * float(heights.min()), share, factor * lines, factor * heights)
 
 
 @dataclass(frozen=True, eq=False)
