@@ -74,7 +74,7 @@ def describe_all(parts: "Sequence[Part]", fps: float | None = None) -> str:
     views = [part for part in parts if isinstance(part, Image)]
     if views:
         cost = count(token_cost([view.pixels for view in views]), "token")
-        return f"{views[0].name} and {count(len(views) - 1, 'part')} of it: pictures, {cost}"
+        return f"{views[-1].name} and {count(len(views) - 1, 'part')} of it: pictures, {cost}"
     pictures = [part for part in parts if isinstance(part, Video)]
     frames = tuple(frame for part in pictures for frame in part.frames)
     times = tuple(seconds for part in pictures for seconds in part.timestamps)
