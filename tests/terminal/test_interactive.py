@@ -10,6 +10,8 @@ from gemma_mlx.terminal.repl import BREAK_HINT
 from tests.terminal.stage import WIDE
 from tests.terminal.terminal import Terminal
 
+pytestmark = pytest.mark.alone  # beside heavy work, what Ctrl-C should stop sometimes went on
+
 Open = Callable[..., Terminal]
 ENTER, NEW_LINE, CTRL_C, CTRL_D, CTRL_R, TAB = "\r", "\x1b\r", "\x03", "\x04", "\x12", "\t"
 PASTE, PASTED = "\x1b[200~", "\x1b[201~"
