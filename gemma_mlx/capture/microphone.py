@@ -3,9 +3,8 @@
 PortAudio's thread copies into a ring; everything else (watching, opening again, judging the samples) happens inside of
 `read`, on the thread that calls it; only the end of a stream has a thread of its own (`devices.stop`). The reader must
 read all the time, several times a second: a pump, never the thread that owns the model. Knows samples and devices: not
-what is said in them.
-Sources: the documentation of sounddevice 0.5; PortAudio's issue 158 and python-sounddevice's 196 and 267 (callbacks
-that cease, and silence in place of a permission, neither with an error).
+what is said in them. Sources: the documentation of sounddevice 0.5; PortAudio's issue 158 and python-sounddevice's 196
+and 267 (callbacks that cease, and silence in place of a permission, neither with an error).
 """
 
 import platform
