@@ -55,12 +55,14 @@ class Counted:
 
 @dataclass(frozen=True)
 class Check:
-    """What is measured: `count` tasks of each kind, all there are of the kinds in `whole`."""
+    """What is measured: `count` tasks of each kind, all there are of the kinds in `whole`. What is lost by packing is
+    so little that it takes `packed` of each kind to tell, where there are so many."""
 
     pools: Path
     model: str
     work: Path | None
     count: int
+    packed: int
     whole: tuple[str, ...] = ()
 
     @property
@@ -89,14 +91,14 @@ def _said(gemma: Gemma, ids: Sequence[int]) -> list[int]:
 
 
 def loss_by_packing(check: Check) -> dict[str, list[float]]:
-    """Shares right with float32 weights and with packed ones, in torch, of twice as many tasks where there are."""
+    """Shares right with float32 weights and with packed ones, in torch."""
     assert check.work is not None
     collate = check.collate
     model = reference.build_target(target_config(collate.specials, collate.vocab_size))
     model.load_state_dict(torch.load(check.work / "state.pt", weights_only=True)["model"], strict=False)
     exact = Lean(model, lambda value: value, compiled=False)
     rounded = Lean(model, lambda value: packed(value), compiled=False)
-    groups = replace(check, count=2 * check.count).groups()
+    groups = replace(check, count=check.packed).groups()
     return {name: [share_right(lean, collate, group) for lean in (exact, rounded)] for name, group in groups.items()}
 
 
@@ -139,12 +141,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="directory of the trained model: also measure packing and agreement")
     parser.add_argument("--model", default="demo", help="what answers")
     parser.add_argument("--count", type=int, default=200, help="tasks of each kind")
+    parser.add_argument("--packed", type=int, default=500, help="tasks of each kind for the loss by packing")
     parser.add_argument("--all", nargs="*", default=[], choices=FINITE, help="kinds of which all tasks are asked")
     parser.add_argument("--processes", type=int, default=2, help="groups that are answered at a time")
     options = parser.parse_args()
-    check = Check(options.pools, options.model, options.work, options.count, tuple(options.all))
+    check = Check(options.pools, options.model, options.work, options.count, options.packed, tuple(options.all))
     start = time.monotonic()
-    arguments = ["--work WORK"] * bool(options.work) + [f"--count {options.count}"]
+    arguments = ["--work WORK"] * bool(options.work) + [f"--count {options.count} --packed {options.packed}"]
     arguments += [f"--all {' '.join(options.all)}"] * bool(options.all)
     result: dict[str, object] = {
         "date": datetime.now(UTC).date().isoformat(),

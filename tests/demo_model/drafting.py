@@ -22,6 +22,7 @@ from .examples import Collator
 from .fake_quant import packed
 from .lean import Lean
 from .mixture import Mixture
+from .muon import Muon
 from .reference import Batch, Drafter, Target
 from .schedule import STAGES
 from .shapes import drafter_config, target_config
@@ -80,7 +81,7 @@ def main() -> None:
     named = list(drafter.named_parameters())
     inner = [value for name, value in named if value.ndim == 2 and "embed" not in name]
     rest = [value for name, value in named if value.ndim != 2 or "embed" in name]
-    learners = (torch.optim.Muon(inner, lr=0.02, weight_decay=0.01), torch.optim.AdamW(rest, lr=3e-3))
+    learners = (Muon([{"params": inner}], lr=0.02, weight_decay=0.01), torch.optim.AdamW(rest, lr=3e-3))
     groups = [(group, group["lr"]) for learner in learners for group in learner.param_groups]
     mixture, recent, start = Mixture(collate, options.pools, seed=3), deque[float](maxlen=50), time.monotonic()
     for number, step in enumerate(ahead(mixture, [STAGES[-1]] * options.steps)):

@@ -32,6 +32,7 @@ from .held_out import share_right, tasks
 from .lean import Lean
 from .lines import BINS
 from .mixture import LINES, Mixture, Step
+from .muon import Muon
 from .reference import Target
 from .schedule import STAGES, Stage
 from .shapes import HIDDEN, target_config
@@ -130,9 +131,7 @@ def optimizers(model: Target, heads: Heads) -> tuple[torch.optim.Optimizer, ...]
         {"params": parts[False, lower], "lr": 3e-3, "lower": lower} for lower in (True, False)
     ]
     rest += [{"params": [pixels], "lr": 2e-4, "lower": True}, {"params": [samples], "lr": 6e-5, "lower": True}]
-    return torch.optim.Muon(inner, lr=0.02, weight_decay=0.01), torch.optim.AdamW(
-        rest, betas=(0.9, 0.98), weight_decay=0.0
-    )
+    return Muon(inner, lr=0.02, weight_decay=0.01), torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.0)
 
 
 def _is_lower(name: str) -> bool:
