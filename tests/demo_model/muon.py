@@ -40,7 +40,7 @@ class Muon(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not followe
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """The matrix with all singular values near 1, between about 0.7 and 1.2, by a few Newton-Schulz iterations."""
+    """The matrix (m, n) with all its singular values near 1, by a few Newton-Schulz iterations."""
     x = matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
     x = x / x.norm().clamp(min=1e-7)
     first, third, fifth = _COEFFICIENTS

@@ -55,15 +55,15 @@ def textless() -> dict[str, np.ndarray]:
     return {name: np.repeat(np.clip(each, 0, 255).astype(np.uint8)[..., None], 3, 2) for name, each in found.items()}
 
 
-def furniture() -> np.ndarray:
-    """A window with bars for text, buttons, discs and rules."""
+def furniture(frame: tuple[int, int, int] | None = (0, 60, 120)) -> np.ndarray:
+    """A window with bars for text, a disc, a rule, and a button with or without a `frame`."""
     canvas = Image.new("RGB", (800, 600), (70, 90, 120))
     pen = ImageDraw.Draw(canvas)
     pen.rounded_rectangle((60, 50, 740, 560), 10, (245, 245, 245), (90, 90, 90))
     pen.ellipse((80, 62, 94, 76), (255, 95, 87))
     for row in range(14):
         pen.rectangle((90, 110 + 24 * row, 300 + 29 * row, 118 + 24 * row), (180, 180, 180))
-    pen.rectangle((560, 500, 650, 530), (0, 120, 220), (0, 60, 120))
+    pen.rectangle((560, 500, 650, 530), (0, 120, 220), frame)
     pen.line((60, 480, 740, 480), (150, 150, 150))
     return np.asarray(canvas)
 
