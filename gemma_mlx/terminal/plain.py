@@ -89,8 +89,8 @@ class LiveConsole:
         self._say_waiting()
         if self._calls.take_wake():
             return SPOKEN
-        self._write(self._prompt)
         try:
+            self._write(self._prompt)  # a Ctrl-C as soon as it is there ends its line too
             return self._wait()
         except KeyboardInterrupt:
             self._write("\n" if self._prompt else "")

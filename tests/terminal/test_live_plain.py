@@ -232,6 +232,30 @@ def test_a_program_ends_while_its_input_is_open(orders: Path) -> None:
         assert program.stderr.read() == ""
 
 
+class Shown(io.StringIO):
+    """A terminal at which Ctrl-C is pressed in the very moment at which the prompt is there."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def flush(self) -> None:
+        if self.getvalue() == "> ":
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_in_the_moment_of_the_prompt_ends_its_line() -> None:
+    keys, line = os.openpty()
+    with open(line) as stdin:
+        out = Shown()
+        console = LiveConsole(stdin, out, io.StringIO())
+        with pytest.raises(KeyboardInterrupt):
+            console.ask()
+        assert out.getvalue() == "> \n"
+        os.write(keys, b"\x04")
+        console._typed._reader.join(SECONDS)
+    os.close(keys)
+
+
 def test_a_terminal_that_can_only_print(orders: Path, tmp_path: Path) -> None:
     with Terminal(*PROGRAM, orders, "plain", home=tmp_path) as terminal:
         terminal.until_line(">")
